@@ -1,0 +1,1 @@
+"""Wire and domain types, a module per resource; no torch, no ray."""

@@ -1,0 +1,89 @@
+"""What all wire types share: camelCase keys, timestamps, identifiers, the error body."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic.alias_generators import to_camel
+
+IdPrefix = Literal["job", "ds", "src", "model", "mission", "art", "export", "parse", "run", "req"]
+
+Item = TypeVar("Item")
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_id(prefix: IdPrefix) -> str:
+    """A fresh identifier: the prefix and 26 characters that sort by time of creation (ULID)."""
+    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    digits = []
+    for _ in range(26):
+        number, digit = divmod(number, 32)
+        digits.append(_ALPHABET[digit])
+    return f"{prefix}-{''.join(reversed(digits))}"
+
+
+def utc_now() -> datetime:
+    """The current time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def _rfc3339(moment: datetime) -> str:
+    text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+Timestamp = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str, when_used="json")]
+"""A moment in UTC; on the wire RFC 3339 with ``Z``."""
+
+
+class Wire(BaseModel):
+    """A type that crosses the wire: camelCase keys there, snake_case in Python."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True
+    )
+
+
+class Request(Wire):
+    """A request body; unknown keys are refused, so a typing error never passes as a default."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        serialize_by_alias=True,
+        extra="forbid",
+        str_strip_whitespace=True,
+    )
+
+
+class Page(Wire):
+    """Which part of a list is wanted, newest first."""
+
+    limit: int = 50
+    offset: int = 0
+
+
+class Listing(Wire, Generic[Item]):
+    """One page of a list and the number of items that the filters match."""
+
+    items: list[Item]
+    total: int
+
+
+class Message(Wire):
+    """An acknowledgement."""
+
+    message: str
+
+
+class ErrorBody(Wire):
+    """The one body of every error."""
+
+    status: int
+    message: str
+    detail: dict[str, Any]

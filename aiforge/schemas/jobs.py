@@ -1,0 +1,131 @@
+"""Training jobs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from aiforge.schemas.common import Request, Timestamp, Wire
+from aiforge.schemas.runs import RunStatus
+
+JobStatus = RunStatus
+Method = Literal["pissa", "lora", "full"]
+
+Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")]
+
+
+class JobConfig(Wire):
+    """The hyperparameters of a fine-tuning job, defaults filled in."""
+
+    epochs: int = Field(default=3, ge=1, le=10)
+    learning_rate: float = Field(default=1e-4, gt=0, le=1)
+    rank: int = Field(default=64, ge=1, le=1024)
+    batch_size: int = Field(default=4, ge=1)
+    gradient_accumulation: int = Field(default=4, ge=1)
+    warmup_steps: int = Field(default=0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
+    method: Method = "pissa"
+    max_seq_length: int | None = Field(default=None, ge=64)
+    seed: int = Field(default=0, ge=0)
+    num_workers: int = Field(default=1, ge=1, le=1024)
+    zero_stage: int = Field(default=0, ge=0, le=3)
+    quantize_base: bool = False
+    target_modules: list[str] | None = None
+    resume_from: str | None = None
+
+
+class FineTuneRequest(JobConfig, Request):
+    """``POST /v1/fine-tune``: what to train, on what, and how."""
+
+    project_name: Name
+    dataset_id: str
+    base_model: str = Field(min_length=1, max_length=500)
+
+
+class FineTuneResponse(Wire):
+    """The job that was queued."""
+
+    job_id: str
+    status: JobStatus
+    message: str
+
+
+class JobMetrics(Wire):
+    """The newest figures of a job; ``null`` until measured."""
+
+    loss: float | None = None
+    current_epoch: int = 0
+    total_epochs: int = 0
+    current_step: int = 0
+    total_steps: int = 0
+    learning_rate: float | None = None
+    grad_norm: float | None = None
+    tokens_per_second: float | None = None
+    remaining_seconds: float | None = None
+
+
+class Job(Wire):
+    """One training job."""
+
+    id: str
+    project_name: str
+    status: JobStatus
+    base_model: str
+    method: Method
+    progress: float
+    metrics: JobMetrics
+    config: JobConfig
+    created_at: Timestamp
+    started_at: Timestamp | None = None
+    finished_at: Timestamp | None = None
+    dataset_id: str
+    dataset_name: str
+    stage: str | None = None
+    queued_reason: str | None = None
+    error: str | None = None
+    error_code: str | None = None
+    result: dict[str, Any] = Field(default_factory=dict)
+    """What the job left behind: ``adapterPath``, ``trainTokens``, ``tokensPerSecond``, …"""
+
+
+class JobMetricsHistory(Wire):
+    """The loss curve of a job, as parallel lists."""
+
+    steps: list[int]
+    losses: list[float]
+    learning_rates: list[float]
+    grad_norms: list[float]
+    tokens_per_second: list[float | None] = Field(default_factory=list)
+
+
+class JobLogs(Wire):
+    """The last lines of a job's log."""
+
+    logs: list[str]
+    last_updated: Timestamp | None = None
+
+
+class ValidationMetrics(Wire):
+    """What was measured of a model; ``null`` where it was not. ``latency`` is in milliseconds."""
+
+    codebleu: float | None = None
+    humaneval: float | None = None
+    perplexity: float | None = None
+    latency: float | None = None
+    bits_per_byte: float | None = None
+    scored_tokens: int | None = None
+
+
+class Validation(Wire):
+    """Measured quality of the model that a job trained, beside the base model's.
+
+    ``passed`` is ``null`` as long as no gate was evaluated.
+    """
+
+    job_id: str
+    model_id: str | None = None
+    run_at: Timestamp
+    metrics: ValidationMetrics
+    baseline: ValidationMetrics | None = None
+    passed: bool | None = None

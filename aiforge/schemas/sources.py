@@ -1,0 +1,78 @@
+"""Data sources: git repositories, local directories and uploads."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from aiforge.schemas.common import Request, Timestamp, Wire
+
+SourceType = Literal["git", "local", "upload"]
+Pattern = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class SourceStatus(StrEnum):
+    """Where a source is in its life."""
+
+    SYNCING = "syncing"
+    SYNCED = "synced"
+    FAILED = "failed"
+
+
+class GitSourceRequest(Request):
+    """``POST /data-sources`` with a JSON body: a repository or a directory to read."""
+
+    type: Literal["git", "local"] = "git"
+    url: str = Field(min_length=1, max_length=2000)
+    branch: str | None = Field(default=None, max_length=255)
+    name: str | None = Field(default=None, min_length=1, max_length=200)
+    include_patterns: list[Pattern] = Field(default_factory=list, max_length=500)
+    exclude_patterns: list[Pattern] = Field(default_factory=list, max_length=500)
+
+
+class SourceCreated(Wire):
+    """The source and the run that reads it."""
+
+    source_id: str
+    parsing_job_id: str
+
+
+class SyncStarted(Wire):
+    """The run that reads the source again."""
+
+    job_id: str
+    message: str
+
+
+class Source(Wire):
+    """One data source; ``revision`` is the commit (or content hash) that was read last."""
+
+    id: str
+    name: str
+    type: SourceType
+    status: SourceStatus
+    url: str | None = None
+    branch: str | None = None
+    include_patterns: list[str] = Field(default_factory=list)
+    exclude_patterns: list[str] = Field(default_factory=list)
+    file_count: int = 0
+    skipped_count: int = 0
+    total_bytes: int = 0
+    revision: str | None = None
+    created_at: Timestamp
+    last_synced_at: Timestamp | None = None
+    progress: float = 0.0
+    error: str | None = None
+    error_code: str | None = None
+
+
+class SourceFile(Wire):
+    """One file of a source, read or skipped; ``skipped`` is the reason."""
+
+    path: str
+    size: int
+    language: str | None = None
+    blob: str | None = None
+    skipped: str | None = None

@@ -1,0 +1,139 @@
+"""One settings object, from ``AIFORGE_*`` variables and ``configs/platform/<env>.yaml``."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from aiforge.errors import InvalidInput
+
+Environment = Literal["development", "staging", "production"]
+
+
+class Settings(BaseSettings):
+    """Where the platform lives and what it may touch.
+
+    Precedence, highest first: arguments, ``AIFORGE_*`` variables, the platform file of the
+    environment, the defaults below. Lists are given as JSON in variables.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="AIFORGE_", extra="forbid")
+
+    env: Environment = "development"
+    """Development binds to loopback and asks for no credentials."""
+
+    home: Path = Field(default_factory=lambda: Path.home() / ".aiforge")
+    """Directory of everything local: database, storage, logs, the cluster's description."""
+
+    database_url: str | None = None
+    """SQLAlchemy URL; SQLite under ``home`` when absent."""
+
+    storage_uri: str | None = None
+    """``s3://bucket/prefix`` or a directory; ``home/storage`` when absent."""
+
+    jwt_secret: str | None = None
+    """Signing key of bearer tokens, at least 32 bytes; required outside development."""
+
+    ollama_url: str = "http://127.0.0.1:11434"
+    """The Ollama server that models are deployed to."""
+
+    host: str = "127.0.0.1"
+    """Address of the HTTP API."""
+
+    port: int = Field(default=8000, ge=1, le=65535)
+    """Port of the HTTP API."""
+
+    source_roots: list[Path] = Field(default_factory=list)
+    """Directories below which local repositories may be read, beside ``home``."""
+
+    model_roots: list[Path] = Field(default_factory=list)
+    """Directories below which base models may be loaded."""
+
+    max_upload_bytes: int = Field(default=1 << 30, gt=0)
+    """Largest request body that an upload may have."""
+
+    disk_reserve_bytes: int = Field(default=1 << 30, ge=0)
+    """Free space that must remain under ``home`` for a run to be admitted."""
+
+    ray_address: str | None = None
+    """An existing Ray cluster (``auto`` or ``host:port``); a local one is started when absent."""
+
+    namespace: str = "aiforge"
+    """Ray namespace of the platform's actors."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _PlatformFile(settings_cls)
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database URL that is really used."""
+        return self.database_url or f"sqlite:///{self.home / 'state' / 'aiforge.db'}"
+
+    @property
+    def resolved_storage_uri(self) -> str:
+        """The storage URI that is really used."""
+        return self.storage_uri or str(self.home / "storage")
+
+
+class _PlatformFile(PydanticBaseSettingsSource):
+    """Values of ``configs/platform/<env>.yaml``."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        env = self.current_state.get("env") or os.environ.get("AIFORGE_ENV", "development")
+        path = config_dir() / "platform" / f"{env}.yaml"
+        return read_yaml(path) if path.exists() else {}
+
+
+def config_dir() -> Path:
+    """Directory of the shipped configuration: ``AIFORGE_CONFIG_DIR``, the checkout's, the wheel's."""
+    if override := os.environ.get("AIFORGE_CONFIG_DIR"):
+        return Path(override)
+    package = Path(__file__).resolve().parent
+    checkout = package.parent / "configs"
+    return checkout if checkout.is_dir() else package / "configs"
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        InvalidInput: The file is missing, is not YAML, or holds no mapping.
+    """
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidInput(
+            f"Cannot read {path}: {error.strerror}.", code="config_unreadable"
+        ) from error
+    except yaml.YAMLError as error:
+        raise InvalidInput(f"{path} is not valid YAML: {error}", code="config_invalid") from error
+    if not isinstance(loaded, dict):
+        raise InvalidInput(f"{path} must hold a mapping.", code="config_invalid")
+    return loaded
+
+
+@cache
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

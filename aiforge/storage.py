@@ -1,0 +1,212 @@
+"""Where everything lies under the storage URI; the only module that builds such a path."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow.fs as pafs
+
+from aiforge.errors import InvalidInput, NotFound
+
+
+class Storage:
+    """Files of the platform on a local directory or an S3 bucket.
+
+    Paths given to methods are relative to the root and use ``/``.
+
+    Args:
+        uri: A directory, ``file://…`` or ``s3://bucket/prefix``.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/")
+        if "://" not in uri:
+            self.uri = str(Path(uri).expanduser().resolve())
+        try:
+            self.filesystem, self.root = pafs.FileSystem.from_uri(self.uri)
+        except (ValueError, OSError) as error:
+            raise InvalidInput(
+                f"Storage URI {uri!r} cannot be opened: {error}", code="storage_uri_invalid"
+            ) from error
+
+    @property
+    def is_local(self) -> bool:
+        """Whether files can be reached by a plain path of this machine."""
+        return isinstance(self.filesystem, pafs.LocalFileSystem)
+
+    def full(self, path: str) -> str:
+        """Path on ``self.filesystem``."""
+        return f"{self.root}/{path}" if path else self.root
+
+    def uri_of(self, path: str) -> str:
+        """Address of a path that Ray, pyarrow and people understand."""
+        return self.full(path) if self.is_local else f"{self.uri}/{path}"
+
+    def exists(self, path: str) -> bool:
+        """Whether a file or directory is there."""
+        return bool(self.filesystem.get_file_info(self.full(path)).type != pafs.FileType.NotFound)
+
+    def size(self, path: str) -> int:
+        """Bytes below a path; 0 where there is nothing."""
+        return sum(info.size or 0 for info in self._files(path))
+
+    def names(self, path: str) -> list[str]:
+        """Names directly below a directory, sorted; empty where there is none."""
+        selector = pafs.FileSelector(self.full(path), allow_not_found=True)
+        return sorted(info.base_name for info in self.filesystem.get_file_info(selector))
+
+    def read_bytes(self, path: str) -> bytes:
+        """A whole file.
+
+        Raises:
+            NotFound: There is no such file.
+        """
+        try:
+            with self.filesystem.open_input_stream(self.full(path)) as stream:
+                return bytes(stream.read())
+        except FileNotFoundError as error:
+            raise NotFound(
+                f"{self.uri_of(path)} does not exist.", code="file_not_found"
+            ) from error
+
+    def read_json(self, path: str) -> Any:
+        """A JSON file, parsed."""
+        return json.loads(self.read_bytes(path))
+
+    def open_input(self, path: str) -> IO[bytes]:
+        """A seekable binary stream."""
+        return self.filesystem.open_input_file(self.full(path))  # type: ignore[no-any-return]
+
+    def write_bytes(self, path: str, data: bytes) -> None:
+        """Write a file so that a reader sees all of it or nothing."""
+        full = self.full(path)
+        if self.is_local:
+            target = Path(full)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+            with partial.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            partial.replace(target)
+        else:
+            with self.filesystem.open_output_stream(full) as stream:
+                stream.write(data)
+
+    def write_json(self, path: str, value: Any) -> None:
+        """Write a JSON file so that a reader sees all of it or nothing."""
+        self.write_bytes(path, json.dumps(value, indent=2, sort_keys=True).encode())
+
+    def upload(self, local: Path, path: str) -> None:
+        """Publish a local file or directory under a path; a directory appears as a whole locally."""
+        full = self.full(path)
+        if self.is_local:
+            target = Path(full)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+            (shutil.copytree if local.is_dir() else shutil.copy2)(local, partial)
+            if target.is_dir():
+                shutil.rmtree(target)
+            partial.replace(target)
+        else:
+            pafs.copy_files(str(local), full, destination_filesystem=self.filesystem)
+
+    def download(self, path: str, local: Path) -> Path:
+        """Copy a file or directory to a local path and return that path."""
+        local.parent.mkdir(parents=True, exist_ok=True)
+        if not self.exists(path):
+            raise NotFound(f"{self.uri_of(path)} does not exist.", code="file_not_found")
+        if self.is_local:
+            source = Path(self.full(path))
+            if source.is_dir():
+                shutil.copytree(source, local, dirs_exist_ok=True)
+            else:
+                shutil.copy2(source, local)
+        else:
+            pafs.copy_files(self.full(path), str(local), source_filesystem=self.filesystem)
+        return local
+
+    def delete(self, path: str) -> None:
+        """Remove a file or a directory; nothing happens where there is none."""
+        kind = self.filesystem.get_file_info(self.full(path)).type
+        if kind == pafs.FileType.Directory:
+            self.filesystem.delete_dir(self.full(path))
+        elif kind == pafs.FileType.File:
+            self.filesystem.delete_file(self.full(path))
+
+    def free_bytes(self) -> int | None:
+        """Free space of a local disk; ``None`` for an object store."""
+        if not self.is_local:
+            return None
+        directory = Path(self.root)
+        directory.mkdir(parents=True, exist_ok=True)
+        return shutil.disk_usage(directory).free
+
+    def _files(self, path: str) -> Iterator[pafs.FileInfo]:
+        info = self.filesystem.get_file_info(self.full(path))
+        if info.type == pafs.FileType.File:
+            yield info
+        elif info.type == pafs.FileType.Directory:
+            selector = pafs.FileSelector(self.full(path), recursive=True)
+            for entry in self.filesystem.get_file_info(selector):
+                if entry.type == pafs.FileType.File:
+                    yield entry
+
+
+# The layout. Identifiers come from the platform, never from a user.
+
+
+def git_mirror(source_id: str) -> str:
+    """Bare clone of a git source; kept so that the next sync fetches only what is new."""
+    return f"sources/{source_id}/mirror.git"
+
+
+def upload_dir(source_id: str) -> str:
+    """Unpacked files of an uploaded source, before they are put into a snapshot."""
+    return f"sources/{source_id}/upload"
+
+
+def snapshot_dir(source_id: str, revision: str) -> str:
+    """Parquet files of one revision of a source: a row per file, and ``manifest.json``."""
+    return f"sources/{source_id}/snapshots/{revision}"
+
+
+def dataset_dir(dataset_id: str) -> str:
+    """``train/*.parquet``, ``validation/*.parquet``, ``report.json``, ``preview.json``."""
+    return f"datasets/{dataset_id}"
+
+
+def factors_dir(key: str) -> str:
+    """PiSSA factors of one base and configuration, shared by all jobs."""
+    return f"cache/pissa/{key}"
+
+
+def packed_dir(key: str) -> str:
+    """Tokenised and packed rows of one dataset, tokenizer and length, shared by all jobs."""
+    return f"cache/packed/{key}"
+
+
+def run_dir(run_id: str) -> str:
+    """Ray Train's own directory of one run."""
+    return f"runs/{run_id}"
+
+
+def job_dir(job_id: str) -> str:
+    """What a training job leaves behind."""
+    return f"jobs/{job_id}"
+
+
+def adapter_dir(job_id: str) -> str:
+    """The published plain LoRA adapter of a job, in PEFT's format."""
+    return f"{job_dir(job_id)}/adapter"
+
+
+def artifact_file(artifact_id: str) -> str:
+    """Content of one artifact."""
+    return f"artifacts/{artifact_id}"

@@ -1,0 +1,81 @@
+"""What all tests share: one Ray cluster per session, and real git repositories."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+os.environ.setdefault("RAY_DEDUP_LOGS", "1")
+os.environ.setdefault("DS_ACCELERATOR", "cpu")
+
+MakeRepository = Callable[[Mapping[str, str | bytes]], Path]
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One local Ray cluster for the whole session, with four logical CPUs."""
+    import ray
+
+    directory = tempfile.mkdtemp(prefix="aift", dir="/tmp")
+    ray.init(
+        address="local",
+        num_cpus=4,
+        namespace="aiforge-tests",
+        include_dashboard=True,
+        log_to_driver=False,
+        _temp_dir=directory,
+    )
+    yield
+    ray.shutdown()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def make_repository(tmp_path: Path) -> MakeRepository:
+    """A function that makes a git repository of the given files, with one commit."""
+    count = 0
+
+    def make(files: Mapping[str, str | bytes]) -> Path:
+        nonlocal count
+        count += 1
+        root = tmp_path / f"repository-{count}"
+        root.mkdir()
+        run_git(root, "init", "-q", "-b", "main")
+        for name, content in files.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        commit_all(root, "first")
+        return root
+
+    return make
+
+
+def run_git(root: Path, *arguments: str) -> str:
+    """Run git in a repository with a fixed identity and return what it printed."""
+    environment = os.environ | {
+        "GIT_AUTHOR_NAME": "A",
+        "GIT_AUTHOR_EMAIL": "a@example.org",
+        "GIT_COMMITTER_NAME": "A",
+        "GIT_COMMITTER_EMAIL": "a@example.org",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+    }
+    done = subprocess.run(
+        ["git", *arguments], cwd=root, env=environment, check=True, capture_output=True, text=True
+    )
+    return done.stdout
+
+
+def commit_all(root: Path, message: str) -> str:
+    """Commit everything in a working tree and return the commit's id."""
+    run_git(root, "add", "-A")
+    run_git(root, "commit", "-q", "--allow-empty", "-m", message)
+    return run_git(root, "rev-parse", "HEAD").strip()
