@@ -1,0 +1,51 @@
+# Every target sets up what it needs; nothing has to be installed beforehand but
+# Linux, Python >= 3.11 (with venv), git and a C++ compiler.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup-stamp
+
+# Compiled extensions and their cache stay inside the checkout.
+export TORCH_EXTENSIONS_DIR ?= $(abspath $(VENV))/torch_extensions
+
+.PHONY: setup demo test check bench forge-tiny clean help
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+setup: $(STAMP) ## Create .venv with pinned, tested versions
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: make setup PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m aiforge.training.prebuild
+	@touch $@
+
+demo: setup ## From this repository to a fine-tuned model, in a few minutes
+	$(BIN)/aiforge demo
+
+test: setup ## Run the tests
+	$(BIN)/python -m pytest
+
+check: setup ## Lint, types, layers, configuration files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/configs
+
+bench: setup ## Run every benchmark beside its peer and write benchmarks/results/*.json
+	@mkdir -p benchmarks/results
+	@for name in $(sort $(filter-out common,$(basename $(notdir $(wildcard benchmarks/*.py))))); do \
+	  echo "== $$name"; \
+	  $(BIN)/python benchmarks/$$name.py --json benchmarks/results/$$name.json $(BENCH_ARGS) || exit 1; \
+	done
+
+forge-tiny: setup ## Train the shipped base model again (about an hour on two cores)
+	$(BIN)/python -m aiforge.training.pretrain
+
+clean: ## Remove the environment and all caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
