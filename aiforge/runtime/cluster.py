@@ -1,0 +1,355 @@
+"""The local Ray cluster: start it, find it again, and leave nothing behind.
+
+The cluster is one ``ray start --head --block`` in a session of its own. Every process below it
+inherits ``AIFORGE_CLUSTER_ID``, so that ``stop`` finds exactly its own processes whatever
+became of their parents, and never touches another Ray cluster on the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+from pydantic import BaseModel
+
+from aiforge.errors import Conflict, Failure, InvalidInput
+from aiforge.settings import Settings
+
+CLUSTER_ID = "AIFORGE_CLUSTER_ID"
+START_SECONDS = 120.0
+STOP_SECONDS = 15.0
+
+
+class ClusterInfo(BaseModel):
+    """Where a local cluster is; written to ``<home>/cluster.json``."""
+
+    id: str
+    pid: int
+    address: str
+    dashboard: str
+    api: str
+    temp_dir: str
+    token_file: str
+    log: str
+    metrics_port: int
+
+    def environment(self) -> dict[str, str]:
+        """What a process needs to reach the cluster, ``ray job submit`` included."""
+        return {
+            "RAY_ADDRESS": self.dashboard,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": self.token_file,
+        }
+
+
+def info_file(settings: Settings) -> Path:
+    """Where the description of the local cluster lies."""
+    return settings.home / "cluster.json"
+
+
+def read_info(settings: Settings) -> ClusterInfo | None:
+    """The description of the local cluster, whether it still runs or not."""
+    try:
+        return ClusterInfo.model_validate_json(info_file(settings).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def running(settings: Settings) -> ClusterInfo | None:
+    """The local cluster, if its head process is alive."""
+    info = read_info(settings)
+    return info if info and _is_head(info) else None
+
+
+def start(settings: Settings) -> ClusterInfo:
+    """Start a local cluster and return once its control service and dashboard answer.
+
+    Raises:
+        Conflict: One is running already, or the API's port is taken.
+        Failure: Ray did not come up; the message names the log.
+    """
+    _prepare_home(settings)
+    with _lock(settings):
+        if running(settings):
+            raise Conflict(
+                f"AI Forge is already running from {settings.home}; `aiforge down` stops it.",
+                code="already_running",
+            )
+        remove_leftovers(settings)
+        require_free_port(settings.host, settings.port)
+        return _launch(settings)
+
+
+def stop(settings: Settings) -> bool:
+    """Stop the local cluster and everything that it started; false where there was nothing."""
+    _prepare_home(settings)
+    with _lock(settings):
+        return remove_leftovers(settings)
+
+
+def remove_leftovers(settings: Settings) -> bool:
+    """End every process of the described cluster and remove its temporary directory."""
+    info = read_info(settings)
+    if info is None:
+        return False
+    if _is_head(info):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            head = psutil.Process(info.pid)
+            head.terminate()
+            with contextlib.suppress(psutil.TimeoutExpired):
+                head.wait(STOP_SECONDS)
+    end_processes(processes_of(info.id))
+    shutil.rmtree(info.temp_dir, ignore_errors=True)
+    info_file(settings).unlink(missing_ok=True)
+    return True
+
+
+def processes_of(cluster_id: str) -> list[psutil.Process]:
+    """Every process that was started below a cluster, this one excepted."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(CLUSTER_ID) == cluster_id and process.pid != os.getpid():
+                found.append(process)
+    return found
+
+
+def end_processes(processes: list[psutil.Process], grace: float = 3.0) -> None:
+    """Terminate processes, and kill those that are still there after ``grace`` seconds."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(processes, timeout=grace)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=grace)
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Refuse a port that something else listens on.
+
+    Raises:
+        Conflict: The port is in use.
+        InvalidInput: The address does not belong to this machine.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if isinstance(error, socket.gaierror) or error.errno == 99:
+                raise InvalidInput(
+                    f"This machine has no address {host}; use 127.0.0.1.", code="bad_host"
+                ) from error
+            raise Conflict(
+                f"Port {port} on {host} is in use; choose another one with --port.",
+                code="port_in_use",
+                port=port,
+            ) from error
+
+
+def serve_environment(directory: Path, ports: Iterator[int]) -> dict[str, str]:
+    """Ray Serve reads these when it is imported; they have to be set before the cluster starts."""
+    return {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(directory / "haproxy" / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(directory / "haproxy" / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(directory / "haproxy"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(directory / "haproxy" / "server-state"),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(next(ports)),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(next(ports)),
+    }
+
+
+def platform_environment(settings: Settings) -> dict[str, str]:
+    """The settings as variables, so that every process of the cluster has the same ones."""
+    values = settings.model_dump(mode="json", exclude_none=True)
+    values["home"] = str(settings.home.resolve())
+    return {
+        f"AIFORGE_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in values.items()
+    }
+
+
+def _launch(settings: Settings) -> ClusterInfo:
+    cluster_id = secrets.token_hex(8)
+    directory = _temp_dir(settings)
+    ports = _free_ports()
+    gcs, dashboard, metrics = next(ports), _dashboard_port(ports), next(ports)
+    info = ClusterInfo(
+        id=cluster_id,
+        pid=0,
+        address=f"127.0.0.1:{gcs}",
+        dashboard=f"http://127.0.0.1:{dashboard}",
+        api=f"http://{settings.host}:{settings.port}",
+        temp_dir=str(directory),
+        token_file=str(_token_file(settings)),
+        log=str(settings.home / "logs" / "ray.log"),
+        metrics_port=metrics,
+    )
+    command = [
+        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
+        *("--node-ip-address=127.0.0.1", f"--port={gcs}", f"--temp-dir={directory}"),
+        *("--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"),
+        *("--include-dashboard=true", f"--metrics-export-port={metrics}"),
+        *(f"--dashboard-agent-listen-port={next(ports)}", f"--ray-client-server-port={next(ports)}"),
+        *(f"--num-cpus={max(2, os.cpu_count() or 1)}", "--disable-usage-stats"),
+    ]
+    environment = os.environ | platform_environment(settings) | info.environment()
+    environment |= serve_environment(directory, ports) | _quiet_environment()
+    environment[CLUSTER_ID] = cluster_id
+    environment.pop("RAY_ADDRESS")
+    with Path(info.log).open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=settings.home,
+        )
+    info.pid = process.pid
+    _write_private(info_file(settings), info.model_dump_json(indent=2))
+    try:
+        _wait_until_up(info, process)
+    except BaseException:
+        remove_leftovers(settings)
+        raise
+    return info
+
+
+def _quiet_environment() -> dict[str, str]:
+    return {
+        "PYTHONUNBUFFERED": "1",
+        "RAY_DEDUP_LOGS": "1",
+        "RAY_TRAIN_V2_ENABLED": "1",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONPATH": os.pathsep.join(
+            part
+            for part in (str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH"))
+            if part
+        ),
+    }
+
+
+def _wait_until_up(info: ClusterInfo, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    waiting = {info.address, info.dashboard.removeprefix("http://")}
+    while waiting:
+        if process.poll() is not None or time.monotonic() > deadline:
+            tail = Path(info.log).read_text(errors="replace")[-600:].strip()
+            raise Failure(
+                f"Ray did not start; the log is {info.log}. Its end: {tail}", code="ray_not_started"
+            )
+        waiting = {endpoint for endpoint in waiting if not _answers(endpoint)}
+        time.sleep(0.1)
+
+
+def _answers(endpoint: str) -> bool:
+    host, _, port = endpoint.partition(":")
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex((host, int(port))) == 0
+
+
+def _is_head(info: ClusterInfo) -> bool:
+    try:
+        return psutil.Process(info.pid).environ().get(CLUSTER_ID) == info.id
+    except (psutil.Error, OSError):
+        return False
+
+
+def _prepare_home(settings: Settings) -> None:
+    try:
+        for name in ("logs", "state", "storage"):
+            (settings.home / name).mkdir(parents=True, exist_ok=True)
+        settings.home.chmod(0o700)
+    except OSError as error:
+        raise InvalidInput(
+            f"Cannot use {settings.home} as home: {error.strerror}. Set AIFORGE_HOME or --home to "
+            "a directory that you may write to.",
+            code="home_not_writable",
+        ) from error
+
+
+def _temp_dir(settings: Settings) -> Path:
+    """A short path, since the names of Unix sockets may have 107 bytes only."""
+    digest = hashlib.sha256(str(settings.home.resolve()).encode()).hexdigest()[:10]
+    directory = Path(tempfile.gettempdir()) / f"aiforge-{os.getuid()}-{digest}"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(mode=0o700)
+    (directory / "haproxy").mkdir()
+    return directory
+
+
+def _token_file(settings: Settings) -> Path:
+    path = settings.home / "ray_auth_token"
+    if not path.exists():
+        _write_private(path, secrets.token_hex(32))
+    return path
+
+
+def _write_private(path: Path, text: str) -> None:
+    partial = path.with_suffix(".partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text)
+    partial.replace(path)
+
+
+def _free_ports() -> Iterator[int]:
+    """Ports below the range of Ray's workers (10002 upwards) that nothing listens on."""
+    for port in range(6400, 10000):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                continue
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        yield port
+    raise Failure("No free port between 6400 and 9999.", code="no_free_port")
+
+
+def _dashboard_port(ports: Iterator[int]) -> int:
+    """Ray's usual dashboard port where it is free."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", 8265))
+        except OSError:
+            return next(ports)
+    return 8265
+
+
+@contextlib.contextmanager
+def _lock(settings: Settings) -> Iterator[None]:
+    """One start or stop at a time."""
+    import fcntl
+
+    with (settings.home / ".cluster.lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Conflict(
+                "Another `aiforge up` or `down` is at work in this home; wait for it.",
+                code="cluster_busy",
+            ) from error
+        yield
