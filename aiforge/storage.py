@@ -71,9 +71,7 @@ class Storage:
             with self.filesystem.open_input_stream(self.full(path)) as stream:
                 return bytes(stream.read())
         except FileNotFoundError as error:
-            raise NotFound(
-                f"{self.uri_of(path)} does not exist.", code="file_not_found"
-            ) from error
+            raise NotFound(f"{self.uri_of(path)} does not exist.", code="file_not_found") from error
 
     def read_json(self, path: str) -> Any:
         """A JSON file, parsed."""

@@ -16,7 +16,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +28,7 @@ from aiforge.settings import Settings
 
 CLUSTER_ID = "AIFORGE_CLUSTER_ID"
 START_SECONDS = 120.0
-STOP_SECONDS = 15.0
+STOP_SECONDS = 2.0
 
 
 class ClusterInfo(BaseModel):
@@ -100,16 +99,14 @@ def stop(settings: Settings) -> bool:
 
 
 def remove_leftovers(settings: Settings) -> bool:
-    """End every process of the described cluster and remove its temporary directory."""
+    """End every process of the described cluster and remove its temporary directory.
+
+    Nothing is asked to finish its work first: whatever was acknowledged is in the database, and
+    interrupted runs are resumed at the next start.
+    """
     info = read_info(settings)
     if info is None:
         return False
-    if _is_head(info):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            head = psutil.Process(info.pid)
-            head.terminate()
-            with contextlib.suppress(psutil.TimeoutExpired):
-                head.wait(STOP_SECONDS)
     end_processes(processes_of(info.id))
     shutil.rmtree(info.temp_dir, ignore_errors=True)
     info_file(settings).unlink(missing_ok=True)
@@ -126,7 +123,7 @@ def processes_of(cluster_id: str) -> list[psutil.Process]:
     return found
 
 
-def end_processes(processes: list[psutil.Process], grace: float = 3.0) -> None:
+def end_processes(processes: list[psutil.Process], grace: float = STOP_SECONDS) -> None:
     """Terminate processes, and kill those that are still there after ``grace`` seconds."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -161,18 +158,33 @@ def require_free_port(host: str, port: int) -> None:
             ) from error
 
 
+_SERVE_MODE = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+}
+
+
 def serve_environment(directory: Path, ports: Iterator[int]) -> dict[str, str]:
     """Ray Serve reads these when it is imported; they have to be set before the cluster starts."""
     return {
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
-        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(directory / "haproxy" / "haproxy.cfg"),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(directory / "haproxy" / "admin.sock"),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(directory / "haproxy"),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(directory / "haproxy" / "server-state"),
+        **_SERVE_MODE,
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(directory / "ha" / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(directory / "ha" / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(directory / "ha"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(directory / "ha" / "server-state"),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(next(ports)),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(next(ports)),
+    }
+
+
+def client_environment(settings: Settings) -> dict[str, str]:
+    """What a driver of the local cluster sets before it imports Ray."""
+    return {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(_token_file(settings)),
+        **_SERVE_MODE,
+        **_quiet_environment(),
     }
 
 
@@ -207,7 +219,10 @@ def _launch(settings: Settings) -> ClusterInfo:
         *("--node-ip-address=127.0.0.1", f"--port={gcs}", f"--temp-dir={directory}"),
         *("--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"),
         *("--include-dashboard=true", f"--metrics-export-port={metrics}"),
-        *(f"--dashboard-agent-listen-port={next(ports)}", f"--ray-client-server-port={next(ports)}"),
+        *(
+            f"--dashboard-agent-listen-port={next(ports)}",
+            f"--ray-client-server-port={next(ports)}",
+        ),
         *(f"--num-cpus={max(2, os.cpu_count() or 1)}", "--disable-usage-stats"),
     ]
     environment = os.environ | platform_environment(settings) | info.environment()
@@ -241,11 +256,6 @@ def _quiet_environment() -> dict[str, str]:
         "RAY_TRAIN_V2_ENABLED": "1",
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
         "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONPATH": os.pathsep.join(
-            part
-            for part in (str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH"))
-            if part
-        ),
     }
 
 
@@ -290,17 +300,17 @@ def _prepare_home(settings: Settings) -> None:
 
 
 def _temp_dir(settings: Settings) -> Path:
-    """A short path, since the names of Unix sockets may have 107 bytes only."""
-    digest = hashlib.sha256(str(settings.home.resolve()).encode()).hexdigest()[:10]
-    directory = Path(tempfile.gettempdir()) / f"aiforge-{os.getuid()}-{digest}"
+    """A short path: HAProxy refuses sockets whose name exceeds 97 bytes, its own part 68."""
+    owner = f"{os.getuid()} {settings.home.resolve()}"
+    directory = Path("/tmp") / f"aif-{hashlib.sha256(owner.encode()).hexdigest()[:10]}"  # noqa: S108
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700)
-    (directory / "haproxy").mkdir()
     return directory
 
 
 def _token_file(settings: Settings) -> Path:
-    path = settings.home / "ray_auth_token"
+    path = settings.home.resolve() / "ray_auth_token"
+    settings.home.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         _write_private(path, secrets.token_hex(32))
     return path

@@ -1,0 +1,159 @@
+"""The platform on a Ray cluster: State, dispatcher and the Serve application.
+
+``start`` brings all of it up, on a local cluster that it starts or on one that exists;
+``connect`` reaches a running one. This module is imported before Ray, since Ray and Serve read
+their variables when they are imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from aiforge.errors import Failure, Unavailable
+from aiforge.runtime import cluster
+from aiforge.runtime.cluster import ClusterInfo
+from aiforge.settings import Settings
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+
+APPLICATION = "aiforge"
+READY_SECONDS = 120.0
+
+Progress = Callable[[str], None]
+
+
+def start(
+    settings: Settings, application: Callable[[Settings], Application], progress: Progress
+) -> ClusterInfo | None:
+    """Bring the platform up and return once ``/health`` answers.
+
+    Args:
+        settings: Where it lives; ``ray_address`` names a cluster that exists already.
+        application: Builds the Serve application.
+        progress: Told what is being done.
+
+    Returns:
+        The local cluster, or ``None`` where an existing one is used.
+
+    Raises:
+        Conflict: It runs already, or the port is taken.
+        Failure: Something did not come up.
+    """
+    if settings.ray_address:
+        connect(settings)
+        _deploy(settings, application, progress)
+        return None
+    progress("Starting a local Ray cluster")
+    imported = _import_in_background(settings)
+    info = cluster.start(settings)
+    try:
+        imported.join()
+        connect(settings)
+        _deploy(settings, application, progress)
+    except BaseException:
+        _disconnect()
+        cluster.stop(settings)
+        raise
+    return info
+
+
+def connect(settings: Settings) -> None:
+    """Make this process a driver of the platform's Ray cluster.
+
+    Raises:
+        Unavailable: No cluster runs.
+    """
+    address = settings.ray_address
+    if not address:
+        info = cluster.running(settings)
+        if info is None:
+            raise Unavailable(
+                f"AI Forge is not running from {settings.home}; start it with `aiforge up`.",
+                code="platform_not_running",
+            )
+        address = info.address
+        _prepare_environment(settings)
+    import ray
+
+    ray.init(
+        address=address,
+        namespace=settings.namespace,
+        log_to_driver=False,
+        logging_level="ERROR",
+        ignore_reinit_error=True,
+    )
+
+
+def _prepare_environment(settings: Settings) -> None:
+    environment = cluster.client_environment(settings)
+    os.environ.update(environment)
+
+
+def _import_in_background(settings: Settings) -> threading.Thread:
+    """Import Ray while its cluster starts: they take about as long on two cores."""
+    _prepare_environment(settings)
+
+    def load() -> None:
+        for name in ("ray", "ray.serve", "aiforge.runtime.dispatcher", "aiforge.state.actor"):
+            importlib.import_module(name)
+
+    thread = threading.Thread(target=load, daemon=True)
+    thread.start()
+    return thread
+
+
+def _deploy(
+    settings: Settings, application: Callable[[Settings], Application], progress: Progress
+) -> None:
+    from ray import serve
+
+    from aiforge.runtime import dispatcher
+    from aiforge.state import actor
+
+    progress("Opening the state")
+    actor.start(settings)
+    dispatcher.start(settings)
+    progress("Starting the API")
+    _quiet_serve()
+    serve.start(
+        proxy_location="HeadOnly",
+        http_options={"host": settings.host, "port": settings.port},
+    )
+    serve.run(application(settings), name=APPLICATION, route_prefix="/", blocking=False)
+    _wait_until_healthy(settings)
+
+
+def _quiet_serve() -> None:
+    import logging
+
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+
+
+def _wait_until_healthy(settings: Settings) -> None:
+    url = f"http://{settings.host}:{settings.port}/health"
+    deadline = time.monotonic() + READY_SECONDS
+    last: Any = None
+    while time.monotonic() < deadline:
+        try:
+            answer = httpx.get(url, timeout=5)
+            if answer.status_code == 200:
+                return
+            last = answer.text[:300]
+        except httpx.HTTPError as error:
+            last = error
+        time.sleep(0.1)
+    raise Failure(f"{url} did not become healthy: {last}", code="api_not_ready")
+
+
+def _disconnect() -> None:
+    import ray
+
+    ray.shutdown()
