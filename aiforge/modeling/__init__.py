@@ -1,0 +1,1 @@
+"""Base models, tokenizers, prompts and masks, LoRA and PiSSA."""

@@ -1,0 +1,281 @@
+"""PiSSA: adapters that start from a weight's principal singular vectors (arXiv 2404.02948).
+
+``W ≈ U S Vᵀ`` is split into ``s·B₀A₀``, its best approximation of the adapter's rank, which is
+trained, and the residual ``W − s·B₀A₀``, which is frozen. The factors are computed once,
+rounded to the type of the base weights, and stored; every process forms the residual from the
+stored factors by one matrix product, so that all of them, and every later resume, agree. A
+decomposition is never repeated on load: a randomized one would come out differently.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import load_file
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from aiforge.errors import NotFound
+from aiforge.modeling.lora import LoraLinear, layer_generator
+from aiforge.storage import Storage, factors_dir
+
+log = logging.getLogger(__name__)
+
+ALGORITHM = 1
+"""Counted up when the same specification would give other factors."""
+
+OVERSAMPLING = 8
+"""Columns that the randomized range finder has beyond the rank."""
+
+Progress = Callable[[int, int], None]
+Factors = dict[str, tuple[Tensor, Tensor]]
+"""(A₀ of shape (rank, in), B₀ of shape (out, rank)) by layer name."""
+
+
+@dataclass(frozen=True)
+class FactorSpec:
+    """All that the factors of a model depend on.
+
+    ``niter`` counts the power iterations of the randomized decomposition; ``None`` means the
+    full one. ``dtype`` is the type of the base weights, without ``torch.``.
+    """
+
+    base_hash: str
+    targets: tuple[str, ...]
+    rank: int
+    alpha: float
+    niter: int | None
+    seed: int
+    dtype: str
+
+    @property
+    def key(self) -> str:
+        """The address of the factors in the cache."""
+        facts = {**asdict(self), "targets": sorted(self.targets), "algorithm": ALGORITHM}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class FactorPart:
+    """One stored file of factors: its name, the SHA-256 of its content, its layers."""
+
+    name: str
+    sha256: str
+    layers: tuple[str, ...]
+
+
+def factorize(
+    weight: Tensor, *, rank: int, alpha: float, niter: int | None, seed: int, name: str
+) -> tuple[Tensor, Tensor]:
+    """Principal factors of a weight, rounded to its type.
+
+    ``A₀ = √(Sᵣ/s)·Vᵣᵀ`` and ``B₀ = Uᵣ·√(Sᵣ/s)`` with ``s = alpha / rank``, so that ``s·B₀A₀`` is
+    the truncated decomposition; computed in float32. The rank is at most the smaller side.
+
+    Args:
+        weight: Shape (out, in).
+        rank: Rank of the adapter.
+        alpha: LoRA's alpha.
+        niter: Power iterations of the randomized decomposition; ``None`` for the full one.
+        seed: Together with ``name`` seeds the randomized decomposition.
+        name: The layer's full name.
+
+    Returns:
+        A₀ of shape (rank, in) and B₀ of shape (out, rank), contiguous, on the weight's device.
+    """
+    matrix = weight.detach().to(torch.float32)
+    capped = min(rank, *matrix.shape)
+    if niter is None:
+        u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
+    else:
+        u, s, vh = _randomized_svd(matrix, capped, niter, layer_generator(seed, name))
+    root = torch.sqrt(s[:capped] / (alpha / rank))
+    a = root[:, None] * vh[:capped]
+    b = u[:, :capped] * root
+    return a.to(weight.dtype).contiguous(), b.to(weight.dtype).contiguous()
+
+
+def _randomized_svd(
+    matrix: Tensor, rank: int, niter: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Algorithms 4.4 and 5.1 of Halko, Martinsson and Tropp (arXiv 0909.4061).
+
+    Unlike ``torch.svd_lowrank`` it draws from a generator of its own, on the CPU, so that the
+    result depends neither on what was drawn before nor on the device's generator.
+    """
+    columns = min(rank + OVERSAMPLING, *matrix.shape)
+    drawn = torch.randn(matrix.shape[1], columns, generator=generator).to(matrix.device)
+    basis = torch.linalg.qr(matrix @ drawn).Q
+    for _ in range(niter):
+        basis = torch.linalg.qr(matrix.t() @ basis).Q
+        basis = torch.linalg.qr(matrix @ basis).Q
+    u, s, vh = torch.linalg.svd(basis.t() @ matrix, full_matrices=False)
+    return basis @ u, s, vh
+
+
+@torch.no_grad()
+def residual(weight: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor:
+    """``W − s·B₀A₀``, computed in float32 from the rounded factors, in the type of ``W``."""
+    device = weight.device
+    a, b = a.to(device, torch.float32), b.to(device, torch.float32)
+    return torch.addmm(weight.to(torch.float32), b, a, alpha=-scaling).to(weight.dtype)
+
+
+def compute_factors(
+    weights: Mapping[str, Tensor], spec: FactorSpec, progress: Progress | None = None
+) -> Factors:
+    """Factors of the given layers, on the CPU; give each worker its own share of the layers.
+
+    Args:
+        weights: Original weights by layer name, as :func:`layer_weights` or
+            :func:`shard_weights` give them.
+        spec: How to decompose.
+        progress: Called with (layers done, layers in all) after each layer.
+    """
+    factors: Factors = {}
+    for count, (name, weight) in enumerate(weights.items(), start=1):
+        a, b = factorize(
+            weight,
+            rank=spec.rank,
+            alpha=spec.alpha,
+            niter=spec.niter,
+            seed=spec.seed,
+            name=name,
+        )
+        if a.shape[0] < spec.rank:
+            log.info("%s: rank %d is capped to %d, its smaller side", name, spec.rank, a.shape[0])
+        factors[name] = a.cpu(), b.cpu()
+        if progress:
+            progress(count, len(weights))
+    return factors
+
+
+def layer_weights(layers: Mapping[str, nn.Linear | LoraLinear]) -> dict[str, Tensor]:
+    """The weights of layers by name."""
+    return {name: layer.weight.detach() for name, layer in layers.items()}
+
+
+def shard_weights(files: Sequence[Path], names: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
+    """Weights of layers read from a model's shards one by one, without loading the model."""
+    from safetensors import safe_open
+
+    wanted = {f"{name}.weight": name for name in names}
+    for file in files:
+        with safe_open(file, framework="pt") as shard:
+            for key in shard.keys():  # noqa: SIM118 - not a mapping
+                if key in wanted:
+                    yield wanted[key], shard.get_tensor(key)
+
+
+def save_factors(storage: Storage, spec: FactorSpec, factors: Factors) -> FactorPart:
+    """Store some layers' factors under their content's hash; they count once published.
+
+    Repeating it, or doing it in several processes at once, does no harm.
+    """
+    tensors = {}
+    for name, (a, b) in sorted(factors.items()):
+        tensors[f"{name}.A"], tensors[f"{name}.B"] = a, b
+    data = save_tensors(tensors)
+    digest = hashlib.sha256(data).hexdigest()
+    part = FactorPart(f"{digest[:32]}.safetensors", digest, tuple(sorted(factors)))
+    storage.write_bytes(f"{factors_dir(spec.key)}/{part.name}", data)
+    return part
+
+
+def publish_factors(storage: Storage, spec: FactorSpec, parts: Sequence[FactorPart]) -> None:
+    """Declare the stored parts to be the whole; from then on :func:`load_factors` finds them."""
+    manifest = {"spec": asdict(spec), "parts": [asdict(part) for part in parts]}
+    storage.write_json(_manifest(spec), manifest)
+
+
+def load_factors(storage: Storage, spec: FactorSpec, names: Sequence[str]) -> Factors | None:
+    """The stored factors of the named layers; no decomposition takes place.
+
+    Returns:
+        ``None`` where they were not stored, not stored completely, or are damaged.
+    """
+    try:
+        manifest = storage.read_json(_manifest(spec))
+        factors: Factors = {}
+        for part in manifest["parts"]:
+            factors |= _read_part(storage, spec, part)
+    except NotFound:
+        return None
+    except (ValueError, KeyError, TypeError, SafetensorError, OSError) as error:
+        log.warning("Stored factors %s are damaged and will be made again: %s", spec.key, error)
+        return None
+    if missing := set(names) - factors.keys():
+        log.warning("Stored factors %s lack %s and will be made again", spec.key, min(missing))
+        return None
+    return {name: factors[name] for name in names}
+
+
+def ensure_factors(
+    storage: Storage,
+    spec: FactorSpec,
+    weights: Mapping[str, Tensor],
+    progress: Progress | None = None,
+) -> tuple[Factors, bool]:
+    """The factors of a model in one process, from the cache where they are there.
+
+    Returns:
+        The factors as stored, and whether they were there already.
+    """
+    names = list(weights)
+    if (stored := load_factors(storage, spec, names)) is not None:
+        return stored, True
+    computed = compute_factors(weights, spec, progress)
+    publish_factors(storage, spec, [save_factors(storage, spec, computed)])
+    return computed, False
+
+
+@torch.no_grad()
+def apply_factors(adapters: Mapping[str, LoraLinear], factors: Mapping[str, Any]) -> None:
+    """Start adapters from factors: A and B become A₀ and B₀, the weight its residual, in place."""
+    for name, adapter in adapters.items():
+        a, b = factors[name]
+        adapter.weight.copy_(residual(adapter.weight, a, b, adapter.scaling))
+        adapter.lora_A.copy_(a)
+        adapter.lora_B.copy_(b)
+        adapter.initial = (a, b)
+
+
+def to_plain_lora(a: Tensor, b: Tensor, a0: Tensor, b0: Tensor) -> tuple[Tensor, Tensor]:
+    """The trained change as a LoRA of twice the rank on the original weight, scaling unchanged.
+
+    ``s·(BA − B₀A₀) = s·[B | −B₀]·[A ; A₀]``. Shapes: (rank, in) and (out, rank) become
+    (2·rank, in) and (out, 2·rank), float32.
+    """
+    a, b, a0, b0 = (tensor.to("cpu", torch.float32) for tensor in (a, b, a0, b0))
+    return torch.cat([a, a0]), torch.cat([b, -b0], dim=1)
+
+
+def relative_error(weight: Tensor, adapter: LoraLinear) -> float:
+    """``‖W_res + s·BA − W‖ / ‖W‖`` in the Frobenius norm, for checking an initialization."""
+    exact = weight.to(torch.float64)
+    product = adapter.lora_B.to(torch.float64) @ adapter.lora_A.to(torch.float64)
+    difference = adapter.weight.to(torch.float64) + adapter.scaling * product - exact
+    return float(difference.norm() / max(float(exact.norm()), math.ulp(0.0)))
+
+
+def _manifest(spec: FactorSpec) -> str:
+    return f"{factors_dir(spec.key)}/manifest.json"
+
+
+def _read_part(storage: Storage, spec: FactorSpec, part: Mapping[str, Any]) -> Factors:
+    path = f"{factors_dir(spec.key)}/{Path(part['name']).name}"
+    data = storage.read_bytes(path)
+    if hashlib.sha256(data).hexdigest() != part["sha256"]:
+        raise ValueError(f"{part['name']} has another content than when it was written")
+    tensors = load_file(storage.full(path)) if storage.is_local else load_tensors(data)
+    return {name: (tensors[f"{name}.A"], tensors[f"{name}.B"]) for name in part["layers"]}

@@ -1,0 +1,161 @@
+"""Dataset rows as chat prompts, and which of their tokens are trained.
+
+The prompt is exactly what a chat client would send at inference: the model's own chat template
+with the generation prompt at its end. The completion is what the model must then produce, up to
+and including the token that ends its turn. Only the completion is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+IGNORED = -100
+"""Label of a token that is not trained; what torch's cross-entropy ignores."""
+
+MIN_TRAINED = 8
+"""A completion that would have to be cut to fewer tokens is not worth an example."""
+
+# No token of a known tokenizer is longer on average; what lies beyond is cut before tokenising.
+_MAX_CHARACTERS_PER_TOKEN = 16
+
+
+@dataclass
+class Encoded:
+    """One example as tokens.
+
+    ``labels`` holds for each position the id itself where it is trained, else ``IGNORED``;
+    ``truncated`` tells that context or completion was shortened to fit.
+    """
+
+    input_ids: list[int]
+    labels: list[int]
+    truncated: bool = False
+
+    @property
+    def trained(self) -> int:
+        """Number of trained tokens."""
+        return sum(label != IGNORED for label in self.labels)
+
+
+def to_messages(row: Mapping[str, Any]) -> list[dict[str, str]]:
+    """A dataset row (``instruction``, ``input``, ``output``) as chat messages.
+
+    The context stands before the question, so that the question is next to the answer.
+    """
+    parts = [str(row.get("input") or "").strip(), str(row.get("instruction") or "").strip()]
+    return [
+        {"role": "user", "content": "\n\n".join(part for part in parts if part)},
+        {"role": "assistant", "content": str(row.get("output") or "").strip()},
+    ]
+
+
+def encode_example(
+    tokenizer: PreTrainedTokenizerFast, row: Mapping[str, Any], max_length: int
+) -> Encoded | None:
+    """Tokens and labels of one example, at most ``max_length`` long.
+
+    What is too long loses the end of its context first; the question is kept whole. Should that
+    not be enough, the completion is cut, and then not taught to end there.
+
+    Returns:
+        ``None`` where fewer than ``MIN_TRAINED`` tokens of a longer completion would remain, or
+        where there is no completion.
+    """
+    limit = max_length * _MAX_CHARACTERS_PER_TOKEN
+    context, output = str(row.get("input") or ""), str(row.get("output") or "")
+    shortened = len(context) > limit or len(output) > limit
+    parts = {**row, "input": context[:limit], "output": output[:limit]}
+    if not parts["output"].strip():
+        return None
+    prompt, completion = _encode(tokenizer, to_messages(parts))
+    if (excess := len(prompt) + len(completion) - max_length) > 0 and parts["input"]:
+        shortened = True
+        parts["input"] = _shorten(tokenizer, parts["input"], excess)
+        prompt, completion = _encode(tokenizer, to_messages(parts))
+    room = max_length - len(prompt)
+    if room < min(MIN_TRAINED, len(completion)):
+        return None
+    shortened |= room < len(completion)
+    completion = completion[:room]
+    return Encoded(prompt + completion, [IGNORED] * len(prompt) + completion, shortened)
+
+
+def describe_example(tokenizer: PreTrainedTokenizerFast, encoded: Encoded) -> str:
+    """The example as text, special tokens included, each trained stretch between ⟦ and ⟧."""
+    pieces: list[str] = []
+    start = 0
+    labels = encoded.labels
+    for end in range(1, len(labels) + 1):
+        if end < len(labels) and (labels[end] == IGNORED) == (labels[start] == IGNORED):
+            continue
+        text = tokenizer.decode(encoded.input_ids[start:end])
+        pieces.append(text if labels[start] == IGNORED else f"⟦{text}⟧")
+        start = end
+    return "".join(pieces)
+
+
+def _shorten(tokenizer: PreTrainedTokenizerFast, text: str, excess: int) -> str:
+    """The text without at least ``excess`` of its last tokens, cut at a line where one is near."""
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)[
+        "offset_mapping"
+    ]
+    # Rendering may tokenise the cut differently; two spare tokens make room for that.
+    keep = len(offsets) - excess - 2
+    if keep <= 0:
+        return ""
+    cut = text[: offsets[keep][0]]
+    line = cut.rfind("\n")
+    return cut[:line] if line > len(cut) // 2 else cut
+
+
+def _encode(
+    tokenizer: PreTrainedTokenizerFast, messages: list[dict[str, str]]
+) -> tuple[list[int], list[int]]:
+    """Token ids of prompt and completion."""
+    prompt_text, completion_text = _render(tokenizer, messages)
+    prompt = _ids(tokenizer, prompt_text)
+    whole = _ids(tokenizer, prompt_text + completion_text)
+    # A tokenizer may merge across the boundary. Inference tokenises the prompt alone, so then
+    # training must see the prompt's own tokens too.
+    if whole[: len(prompt)] == prompt:
+        completion = whole[len(prompt) :]
+    else:
+        completion = _ids(tokenizer, completion_text)
+    return prompt, _end_turn(tokenizer, completion)
+
+
+def _ids(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def _render(tokenizer: PreTrainedTokenizerFast, messages: list[dict[str, str]]) -> tuple[str, str]:
+    """Texts of prompt and completion under the chat template."""
+    prompt = str(
+        tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True)
+    )
+    whole = str(tokenizer.apply_chat_template(messages, tokenize=False))
+    if whole.startswith(prompt):
+        return prompt, whole[len(prompt) :]
+    # The template rewrites history once an answer follows; keep the prompt that inference sends
+    # and take the end of the turn from what stands behind the answer.
+    answer = messages[-1]["content"]
+    position = whole.rfind(answer)
+    return prompt, answer + (whole[position + len(answer) :] if position >= 0 else "")
+
+
+def _end_turn(tokenizer: PreTrainedTokenizerFast, completion: list[int]) -> list[int]:
+    """The completion up to the last special token, or with the end-of-sequence token behind it."""
+    special = set(tokenizer.all_special_ids)
+    special |= {i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
+    for position in range(len(completion) - 1, -1, -1):
+        if completion[position] in special:
+            if not tokenizer.decode(completion[position + 1 :]).strip():
+                return completion[: position + 1]
+            break
+    return [*completion, int(tokenizer.eos_token_id)]
