@@ -1,0 +1,1 @@
+"""What each operation of the client does, written once for both of its faces."""

@@ -1,0 +1,195 @@
+"""Training jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from aiforge.client._flow import Emit, Flow, ItemFlow, Sleep
+from aiforge.client._flows.common import (
+    Page,
+    delete,
+    fetch,
+    fetch_page,
+    given,
+    post,
+    quoted,
+    until,
+)
+from aiforge.client._flows.events import NoStreamError, stream
+from aiforge.errors import Cancelled, Failure
+from aiforge.schemas.common import Message, utc_now
+from aiforge.schemas.jobs import (
+    FineTuneResponse,
+    Job,
+    JobLogs,
+    JobMetricsHistory,
+    JobStatus,
+    Method,
+    Validation,
+)
+from aiforge.schemas.runs import Event
+
+TERMINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
+
+
+def fine_tune(
+    project_name: str,
+    dataset_id: str,
+    base_model: str,
+    *,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    rank: int | None = None,
+    batch_size: int | None = None,
+    gradient_accumulation: int | None = None,
+    warmup_steps: int | None = None,
+    weight_decay: float | None = None,
+    method: Method | None = None,
+    max_seq_length: int | None = None,
+    seed: int | None = None,
+    num_workers: int | None = None,
+    zero_stage: Literal[0, 1, 2, 3] | None = None,
+    quantize_base: bool | None = None,
+    target_modules: Sequence[str] | None = None,
+    resume_from: str | None = None,
+) -> Flow[Job]:
+    """Queue a fine-tuning job; what is ``None`` is left to the server.
+
+    Args:
+        base_model: An alias, a hub id, a directory on the server, or ``forge-tiny``.
+        method: ``pissa`` (default), ``lora`` or ``full``.
+        num_workers: Ray Train workers.
+        zero_stage: DeepSpeed ZeRO stage.
+        resume_from: A job to continue from.
+
+    Raises:
+        InvalidInput: A value is out of its range, or the dataset or base model is unknown.
+        Conflict: The dataset is not ready.
+    """
+    body = given(
+        project_name=project_name,
+        dataset_id=dataset_id,
+        base_model=base_model,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        rank=rank,
+        batch_size=batch_size,
+        gradient_accumulation=gradient_accumulation,
+        warmup_steps=warmup_steps,
+        weight_decay=weight_decay,
+        method=method,
+        max_seq_length=max_seq_length,
+        seed=seed,
+        num_workers=num_workers,
+        zero_stage=zero_stage,
+        quantize_base=quantize_base,
+        target_modules=None if target_modules is None else list(target_modules),
+        resume_from=resume_from,
+    )
+    created = yield from post(FineTuneResponse, "/v1/fine-tune", json=body)
+    return (yield from get(created.job_id))
+
+
+def list_(
+    *, status: JobStatus | str | None = None, limit: int | None = None, offset: int | None = None
+) -> Flow[Page[Job]]:
+    """The jobs, newest first; 50 unless ``limit`` (at most 500) says otherwise."""
+    chosen = None if status is None else str(status)
+    return fetch_page(Job, "/jobs", status=chosen, limit=limit, offset=offset)
+
+
+def get(job_id: str) -> Flow[Job]:
+    """One job.
+
+    Raises:
+        NotFound: There is none with this id.
+    """
+    return fetch(Job, f"/jobs/{quoted(job_id)}")
+
+
+def cancel(job_id: str) -> Flow[Job]:
+    """Cancel a job; cancelling twice is no error.
+
+    Raises:
+        Conflict: It has ended already.
+    """
+    yield from delete(Message, f"/jobs/{quoted(job_id)}")
+    return (yield from get(job_id))
+
+
+def logs(job_id: str, *, tail: int | None = None) -> Flow[JobLogs]:
+    """The last lines of a job's log; 100 unless ``tail`` (at most 10,000) says otherwise."""
+    return fetch(JobLogs, f"/jobs/{quoted(job_id)}/logs", tail=tail)
+
+
+def metrics(job_id: str) -> Flow[JobMetricsHistory]:
+    """The curves of a job; ``pandas.DataFrame(history.model_dump())`` makes a table of them."""
+    return fetch(JobMetricsHistory, f"/jobs/{quoted(job_id)}/metrics")
+
+
+def validation(job_id: str) -> Flow[Validation]:
+    """What was measured of the model that a job trained.
+
+    Raises:
+        NotFound: Nothing has been measured.
+    """
+    return fetch(Validation, f"/jobs/{quoted(job_id)}/validation")
+
+
+def wait(job_id: str, *, timeout: float | None = None, check: bool = True) -> Flow[Job]:
+    """The job as soon as it has ended.
+
+    Args:
+        timeout: Seconds to wait at most; for ever when absent.
+        check: Raise unless the job completed.
+
+    Raises:
+        Failure: The job failed; ``code`` and message say why.
+        Cancelled: The job was cancelled.
+        TimeoutError: It takes longer than ``timeout``.
+    """
+    job = yield from until(lambda: get(job_id), lambda j: j.status in TERMINAL, timeout, job_id)
+    if check:
+        require_completed(job)
+    return job
+
+
+def follow(job_id: str) -> ItemFlow[Event]:
+    """The events of a job from its beginning until it has ended.
+
+    ``type`` is ``job.updated`` (``data`` is the job), ``job.metrics`` (a ``MetricPoint``),
+    ``job.log`` (a ``LogLine``), or a change of status. A lost connection is taken up again where
+    it broke; where no stream can be had, the job is asked for again and again.
+    """
+    try:
+        yield from stream(f"/jobs/{quoted(job_id)}/events", None, _is_last)
+    except NoStreamError:
+        yield from _poll(job_id)
+
+
+def _is_last(event: Event) -> bool:
+    return event.type == "job.updated" and event.data.get("status") in TERMINAL
+
+
+def _poll(job_id: str) -> ItemFlow[Event]:
+    seen: dict[str, Any] = {}
+    while True:
+        job = yield from get(job_id)
+        data = job.model_dump(mode="json")
+        if data != seen:
+            seen = data
+            yield Emit(
+                Event(sequence=0, at=utc_now(), type="job.updated", resource_id=job_id, data=data)
+            )
+        if job.status in TERMINAL:
+            return
+        yield Sleep(1.0)
+
+
+def require_completed(job: Job) -> None:
+    """Raise what became of a job that did not complete."""
+    if job.status == JobStatus.FAILED:
+        raise Failure(job.error or "The job failed.", code=job.error_code, jobId=job.id)
+    if job.status == JobStatus.CANCELLED:
+        raise Cancelled(f"{job.id} was cancelled.", code="job_cancelled", jobId=job.id)

@@ -1,0 +1,179 @@
+"""Data sources."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from aiforge.client._files import Progress, plan_upload
+from aiforge.client._flow import Flow
+from aiforge.client._flows.common import (
+    Page,
+    fetch,
+    fetch_page,
+    given,
+    post,
+    quoted,
+    until,
+)
+from aiforge.client._flows.common import (
+    delete as delete_at,
+)
+from aiforge.errors import Failure
+from aiforge.schemas.common import Message
+from aiforge.schemas.sources import Source, SourceCreated, SourceFile, SourceStatus, SyncStarted
+
+
+def create_git(
+    url: str,
+    *,
+    branch: str | None = None,
+    name: str | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+) -> Flow[Source]:
+    """Register a git repository; the platform begins to read it at once.
+
+    Args:
+        url: ``https://…``, or the path of a repository that the server may read.
+        branch: Branch or tag; the repository's default branch when absent.
+        include: Patterns in gitignore syntax of the files to read; all when empty.
+        exclude: Patterns of files to leave out.
+
+    Raises:
+        InvalidInput: The URL is not one that the platform reads from.
+    """
+    return _create("git", url, branch, name, include, exclude)
+
+
+def create_local(
+    path: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+) -> Flow[Source]:
+    """Register a directory on the server's machine, below the roots that its operator allows."""
+    return _create("local", str(Path(path).expanduser().resolve()), None, name, include, exclude)
+
+
+def upload(
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    name: str | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Flow[Source]:
+    """Upload files, directories, or ``.zip`` and ``.tar.gz`` archives as one source.
+
+    Args:
+        paths: What to upload; a directory travels as one archive, without ``.git`` and links.
+        progress: Called with the bytes sent so far and the bytes in all.
+
+    Raises:
+        InvalidInput: A path does not exist, or an archive is not acceptable.
+        Rejected: It is larger than the server takes.
+    """
+    with tempfile.TemporaryDirectory(prefix="aiforge-upload-") as workspace:
+        files = plan_upload(paths, Path(workspace))
+        form = given(
+            name=name or _name_of(files),
+            include_patterns="\n".join(include) or None,
+            exclude_patterns="\n".join(exclude) or None,
+        )
+        created = yield from post(
+            SourceCreated, "/data-sources", form=form, files=files, progress=progress, timeout=600.0
+        )
+    return (yield from get(created.source_id))
+
+
+def list_(*, limit: int | None = None, offset: int | None = None) -> Flow[Page[Source]]:
+    """The sources, newest first; 50 unless ``limit`` (at most 500) says otherwise."""
+    return fetch_page(Source, "/data-sources", limit=limit, offset=offset)
+
+
+def get(source_id: str) -> Flow[Source]:
+    """One source.
+
+    Raises:
+        NotFound: There is none with this id.
+    """
+    return fetch(Source, f"/data-sources/{quoted(source_id)}")
+
+
+def files(
+    source_id: str, *, limit: int | None = None, offset: int | None = None
+) -> Flow[Page[SourceFile]]:
+    """What was read of a source, and what was skipped and why."""
+    path = f"/data-sources/{quoted(source_id)}/files"
+    return fetch_page(SourceFile, path, limit=limit, offset=offset)
+
+
+def sync(source_id: str) -> Flow[Source]:
+    """Read a source again.
+
+    Raises:
+        Conflict: It is being read already.
+    """
+    yield from post(SyncStarted, f"/data-sources/{quoted(source_id)}/sync")
+    return (yield from get(source_id))
+
+
+def delete(source_id: str) -> Flow[Message]:
+    """Delete a source and the files that were read from it.
+
+    Raises:
+        Conflict: A dataset is being built from it.
+    """
+    return delete_at(Message, f"/data-sources/{quoted(source_id)}")
+
+
+def wait(source_id: str, *, timeout: float | None = None, check: bool = True) -> Flow[Source]:
+    """The source as soon as it has been read.
+
+    Args:
+        timeout: Seconds to wait at most; for ever when absent.
+        check: Raise if reading failed.
+
+    Raises:
+        Failure: Reading failed; ``code`` and message say why.
+        TimeoutError: It takes longer than ``timeout``.
+    """
+    source = yield from until(
+        lambda: get(source_id), lambda s: s.status != SourceStatus.SYNCING, timeout, source_id
+    )
+    if check and source.status == SourceStatus.FAILED:
+        raise Failure(
+            source.error or "The source could not be read.",
+            code=source.error_code,
+            sourceId=source.id,
+        )
+    return source
+
+
+def _create(
+    kind: str,
+    url: str,
+    branch: str | None,
+    name: str | None,
+    include: Sequence[str],
+    exclude: Sequence[str],
+) -> Flow[Source]:
+    body = given(
+        type=kind,
+        url=url,
+        branch=branch,
+        name=name,
+        include_patterns=list(include),
+        exclude_patterns=list(exclude),
+    )
+    created = yield from post(SourceCreated, "/data-sources", json=body)
+    return (yield from get(created.source_id))
+
+
+def _name_of(files: Sequence[tuple[str, Path]]) -> str:
+    first = files[0][0].removesuffix(".tar.gz").removesuffix(".zip")
+    return first if len(files) == 1 else f"{first} and {len(files) - 1} more"

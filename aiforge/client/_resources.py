@@ -1,0 +1,117 @@
+"""The resources of a client, each with its operations, in both faces."""
+
+from __future__ import annotations
+
+from aiforge.client._binding import async_iterating, awaiting, blocking, iterating
+from aiforge.client._flow import AsyncDriver, Driver
+from aiforge.client._flows import datasets, events, jobs, sources, system
+from aiforge.client._handles import (
+    AsyncDataset,
+    AsyncJob,
+    AsyncSource,
+    Dataset,
+    Job,
+    Source,
+)
+
+
+class _Resource:
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+
+class _AsyncResource:
+    def __init__(self, driver: AsyncDriver) -> None:
+        self._driver = driver
+
+
+class Sources(_Resource):
+    """Data sources: git repositories, directories and uploads."""
+
+    create_git = blocking(sources.create_git, Source.of)
+    create_local = blocking(sources.create_local, Source.of)
+    upload = blocking(sources.upload, Source.of)
+    list = blocking(sources.list_, Source.page)
+    get = blocking(sources.get, Source.of)
+    files = blocking(sources.files)
+    sync = blocking(sources.sync, Source.of)
+    wait = blocking(sources.wait, Source.of)
+    delete = blocking(sources.delete)
+
+
+class AsyncSources(_AsyncResource):
+    """Data sources: git repositories, directories and uploads."""
+
+    create_git = awaiting(sources.create_git, AsyncSource.of)
+    create_local = awaiting(sources.create_local, AsyncSource.of)
+    upload = awaiting(sources.upload, AsyncSource.of)
+    list = awaiting(sources.list_, AsyncSource.page)
+    get = awaiting(sources.get, AsyncSource.of)
+    files = awaiting(sources.files)
+    sync = awaiting(sources.sync, AsyncSource.of)
+    wait = awaiting(sources.wait, AsyncSource.of)
+    delete = awaiting(sources.delete)
+
+
+class Datasets(_Resource):
+    """RAFT datasets."""
+
+    generate = blocking(datasets.generate, Dataset.of)
+    list = blocking(datasets.list_)
+    get = blocking(datasets.get, Dataset.of)
+    wait = blocking(datasets.wait, Dataset.of)
+    delete = blocking(datasets.delete)
+
+
+class AsyncDatasets(_AsyncResource):
+    """RAFT datasets."""
+
+    generate = awaiting(datasets.generate, AsyncDataset.of)
+    list = awaiting(datasets.list_)
+    get = awaiting(datasets.get, AsyncDataset.of)
+    wait = awaiting(datasets.wait, AsyncDataset.of)
+    delete = awaiting(datasets.delete)
+
+
+class Jobs(_Resource):
+    """Training jobs."""
+
+    fine_tune = blocking(jobs.fine_tune, Job.of)
+    list = blocking(jobs.list_, Job.page)
+    get = blocking(jobs.get, Job.of)
+    cancel = blocking(jobs.cancel, Job.of)
+    wait = blocking(jobs.wait, Job.of)
+    follow = iterating(jobs.follow)
+    logs = blocking(jobs.logs)
+    metrics = blocking(jobs.metrics)
+    validation = blocking(jobs.validation)
+
+
+class AsyncJobs(_AsyncResource):
+    """Training jobs."""
+
+    fine_tune = awaiting(jobs.fine_tune, AsyncJob.of)
+    list = awaiting(jobs.list_, AsyncJob.page)
+    get = awaiting(jobs.get, AsyncJob.of)
+    cancel = awaiting(jobs.cancel, AsyncJob.of)
+    wait = awaiting(jobs.wait, AsyncJob.of)
+    follow = async_iterating(jobs.follow)
+    logs = awaiting(jobs.logs)
+    metrics = awaiting(jobs.metrics)
+    validation = awaiting(jobs.validation)
+
+
+class System(_Resource):
+    """The platform itself."""
+
+    health = blocking(system.health)
+    status = blocking(system.status)
+    events = iterating(events.events)
+
+
+class AsyncSystem(_AsyncResource):
+    """The platform itself."""
+
+    health = awaiting(system.health)
+    status = awaiting(system.status)
+    events = async_iterating(events.events)
