@@ -1,0 +1,1 @@
+"""Truth: tables, lifecycles, and the operations that change them, one transaction each."""

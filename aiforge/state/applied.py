@@ -1,0 +1,69 @@
+"""Requests that were carried out already, with their results.
+
+A write and the note that it was done stand in one transaction. So a request that is repeated,
+by Ray after a crash of the actor or by a client with an ``Idempotency-Key``, is answered with
+the first result and changes nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import Column, Connection, String, Table, Text, or_, select
+from sqlalchemy.sql.elements import ColumnElement
+
+from aiforge.errors import Conflict
+from aiforge.state.ops import write
+from aiforge.state.schema import Moment, metadata, now
+
+applied = Table(
+    "applied_requests",
+    metadata,
+    Column("request_id", String(128), primary_key=True),
+    # Only requests that a client names have one: the hash of what it sent.
+    Column("fingerprint", String(64)),
+    Column("result", Text, nullable=False),
+    Column("at", Moment, nullable=False, index=True),
+)
+
+KEEP_OWN = timedelta(hours=1)
+KEEP_CLIENT = timedelta(hours=48)
+
+
+def find(connection: Connection, request_id: str, fingerprint: str | None) -> str | None:
+    """The stored result of a request as JSON, if it was carried out.
+
+    Raises:
+        Conflict: The client used the same key for a request with another body.
+    """
+    row = connection.execute(
+        select(applied.c.result, applied.c.fingerprint).where(applied.c.request_id == request_id)
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.fingerprint != fingerprint:
+        raise Conflict(
+            "This Idempotency-Key was used for another request; choose a new key.",
+            code="idempotency_key_reused",
+        )
+    return str(row.result)
+
+
+def note(connection: Connection, request_id: str, fingerprint: str | None, result: str) -> None:
+    """Note that a request was carried out, in the transaction that did so."""
+    connection.execute(
+        applied.insert().values(
+            request_id=request_id, fingerprint=fingerprint, result=result, at=now()
+        )
+    )
+
+
+@write
+def purge(connection: Connection) -> int:
+    """Forget requests that nobody can repeat any more; how many."""
+    moment = now()
+    old: ColumnElement[bool] = or_(
+        applied.c.at < moment - KEEP_CLIENT,
+        (applied.c.at < moment - KEEP_OWN) & applied.c.fingerprint.is_(None),
+    )
+    return connection.execute(applied.delete().where(old)).rowcount

@@ -1,0 +1,231 @@
+"""RAFT datasets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    Row,
+    Select,
+    String,
+    Table,
+    Text,
+    func,
+    select,
+)
+
+from aiforge.errors import Conflict, InvalidInput, NotFound
+from aiforge.schemas.common import Listing, Wire, new_id
+from aiforge.schemas.datasets import (
+    Dataset,
+    DatasetFormat,
+    DatasetStatus,
+    GenerateRequest,
+    RaftConfig,
+)
+from aiforge.schemas.runs import Resources, Run, RunKind
+from aiforge.state import events, lifecycles, runs, sources
+from aiforge.state.ops import read, write
+from aiforge.state.schema import Json, Moment, metadata, now, to_model
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("format", String(16), nullable=False),
+    Column("source_ids", Json, nullable=False),
+    Column("train_count", Integer, nullable=False, default=0),
+    Column("validation_count", Integer, nullable=False, default=0),
+    Column("chunk_count", Integer, nullable=False, default=0),
+    Column("quality", Float),
+    Column("run_id", ForeignKey("runs.id"), nullable=False),
+    Column("error", Text),
+    Column("error_code", String(64)),
+    Column("created_at", Moment, nullable=False),
+    Index("ix_datasets_status", "status", "id"),
+)
+
+
+class GenerateSpec(Wire):
+    """What a run of kind ``generate`` works from, frozen when it was queued."""
+
+    snapshots: list[sources.Snapshot]
+    format: DatasetFormat
+    max_examples: int
+    base_model: str
+    raft: RaftConfig
+
+
+class GenerateOutcome(Wire):
+    """What a build leaves behind."""
+
+    train_count: int
+    validation_count: int
+    chunk_count: int
+    quality: float | None = None
+
+
+@write
+def create(connection: Connection, request: GenerateRequest, resources: Resources) -> Dataset:
+    """Store a dataset and queue the run that builds it.
+
+    Raises:
+        InvalidInput: A source does not exist (``unknown_source``).
+        Conflict: A source has no snapshot yet.
+    """
+    try:
+        snapshots = sources.snapshots(connection, request.source_ids)
+    except NotFound as error:
+        raise InvalidInput(
+            f"{error.message} Choose from GET /data-sources.",
+            code="unknown_source",
+            field="sourceIds",
+            error=error.message,
+        ) from error
+    spec = GenerateSpec(
+        snapshots=snapshots, **request.model_dump(include=set(GenerateSpec.model_fields))
+    )
+    dataset_id = new_id("ds")
+    run = runs.create(
+        connection,
+        id=new_id("run"),
+        kind=RunKind.GENERATE,
+        resource_id=dataset_id,
+        spec=spec.model_dump(mode="json"),
+        resources=resources,
+    )
+    status = lifecycles.DATASET.initial
+    connection.execute(
+        datasets.insert().values(
+            id=dataset_id,
+            name=request.name,
+            status=status,
+            format=request.format,
+            source_ids=list(dict.fromkeys(request.source_ids)),
+            run_id=run.id,
+            created_at=now(),
+        )
+    )
+    events.append(connection, f"dataset.{status}", dataset_id, runId=run.id)
+    return get(connection, dataset_id)
+
+
+def change(connection: Connection, dataset_id: str, new: DatasetStatus, **values: Any) -> None:
+    """Change a dataset's status and append the event: the only place that does.
+
+    Raises:
+        Conflict: The lifecycle does not have this step.
+    """
+    row = _row(connection, dataset_id)
+    lifecycles.DATASET.require(dataset_id, DatasetStatus(row.status), new)
+    connection.execute(
+        datasets.update().where(datasets.c.id == dataset_id).values(status=new, **values)
+    )
+    events.append(connection, f"dataset.{new}", dataset_id, runId=row.run_id, **values)
+
+
+def generated(connection: Connection, run: Run, outcome: GenerateOutcome) -> None:
+    """Apply what a build made."""
+    values = outcome.model_dump(by_alias=False)
+    change(connection, run.resource_id, DatasetStatus.READY, **values)
+
+
+def generation_stopped(connection: Connection, run: Run, error: str, code: str) -> None:
+    """A build failed or was cancelled."""
+    change(connection, run.resource_id, DatasetStatus.FAILED, error=error, error_code=code)
+
+
+def _select() -> Select[Any]:
+    return select(
+        datasets,
+        (datasets.c.train_count + datasets.c.validation_count).label("example_count"),
+        runs.runs.c.progress,
+        runs.runs.c.stage,
+    ).join_from(datasets, runs.runs, runs.runs.c.id == datasets.c.run_id)
+
+
+def _row(connection: Connection, dataset_id: str) -> Row[Any]:
+    row = connection.execute(_select().where(datasets.c.id == dataset_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no dataset {dataset_id}.", code="dataset_not_found")
+    return row
+
+
+@read
+def get(connection: Connection, dataset_id: str) -> Dataset:
+    """One dataset.
+
+    Raises:
+        NotFound: There is no such dataset.
+    """
+    return to_model(Dataset, _row(connection, dataset_id))
+
+
+@read
+def page(connection: Connection, limit: int, offset: int) -> Listing[Dataset]:
+    """Datasets, newest first."""
+    rows = connection.execute(_select().order_by(datasets.c.id.desc()).limit(limit).offset(offset))
+    items = [to_model(Dataset, row) for row in rows]
+    total = connection.execute(select(func.count()).select_from(datasets)).scalar_one()
+    return Listing[Dataset](items=items, total=total)
+
+
+def require_ready(connection: Connection, dataset_id: str) -> Dataset:
+    """A dataset that can be trained on.
+
+    Raises:
+        InvalidInput: There is none of this id (``unknown_dataset``).
+        Conflict: It is not ready, or holds nothing to train on.
+    """
+    try:
+        dataset = get(connection, dataset_id)
+    except NotFound as error:
+        raise InvalidInput(
+            f"{error.message} Choose one from GET /datasets.",
+            code="unknown_dataset",
+            field="datasetId",
+            error=error.message,
+        ) from error
+    if dataset.status is not DatasetStatus.READY:
+        reason = f": {dataset.error}" if dataset.error else ""
+        raise Conflict(
+            f"{dataset_id} is {dataset.status}{reason.rstrip('.')}; only a dataset that is ready "
+            "can be trained on.",
+            code="dataset_not_ready",
+        )
+    if not dataset.train_count:
+        raise Conflict(
+            f"{dataset_id} holds no examples to train on; generate one from other sources.",
+            code="dataset_empty",
+        )
+    return dataset
+
+
+def generating_from(connection: Connection, source_id: str) -> Dataset | None:
+    """A dataset that is being built from a source, if there is one."""
+    query = _select().where(datasets.c.status == DatasetStatus.GENERATING)
+    for row in connection.execute(query):
+        if source_id in row.source_ids:
+            return to_model(Dataset, row)
+    return None
+
+
+def remove(connection: Connection, dataset_id: str) -> None:
+    """Delete a dataset that nothing uses; its run stays as history."""
+    run = runs.open_for(connection, dataset_id)
+    if run is not None:
+        raise Conflict(
+            f"{dataset_id} is being built by {run.id}; wait for it or cancel it.",
+            code="dataset_in_use",
+            runId=run.id,
+        )
+    connection.execute(datasets.delete().where(datasets.c.id == dataset_id))
+    events.append(connection, "dataset.deleted", dataset_id)

@@ -1,0 +1,115 @@
+"""Connections to SQLite or PostgreSQL, with the guarantees that the platform relies on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, InterfaceError, OperationalError
+
+from aiforge.errors import AIForgeError, InvalidInput, Unavailable
+
+BUSY_SECONDS = 30
+WRITER_LOCK = 0x61_69_66_6F_72_67_65
+"""Key of PostgreSQL's advisory lock that lets one writer in at a time, as SQLite does."""
+
+
+def open_engine(url: str) -> Engine:
+    """An engine whose acknowledged commits survive a crash of the process or the machine.
+
+    Args:
+        url: A SQLAlchemy URL: ``sqlite:///path`` or ``postgresql://…``.
+
+    Raises:
+        InvalidInput: The URL names no database that the platform can use.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise InvalidInput(
+            f"{url!r} is no database URL; use sqlite:///path or postgresql://user@host/name.",
+            code="database_url_invalid",
+        ) from error
+    match parsed.get_backend_name():
+        case "sqlite":
+            return _open_sqlite(url, parsed.database)
+        case "postgresql":
+            return create_engine(
+                parsed.set(drivername="postgresql+psycopg"),
+                pool_pre_ping=True,
+                connect_args={"connect_timeout": 5},
+            )
+    raise InvalidInput(
+        f"{parsed.get_backend_name()} is not supported; use SQLite or PostgreSQL.",
+        code="database_url_invalid",
+    )
+
+
+def _open_sqlite(url: str, database: str | None) -> Engine:
+    if not database or database == ":memory:":
+        raise InvalidInput(
+            "State lives in a file; name one as sqlite:////path/to/aiforge.db.",
+            code="database_url_invalid",
+        )
+    Path(database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        # The driver's own transaction control begins late and deferred, which ends in
+        # "database is locked" when a reader turns writer; BEGIN is emitted below instead.
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("aiforge_writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+@contextmanager
+def transaction(engine: Engine, *, writes: bool) -> Iterator[Connection]:
+    """One transaction: committed at the end, rolled back on any error.
+
+    A write transaction excludes every other one from its beginning.
+
+    Raises:
+        InvalidInput: A value cannot be stored as text.
+        Unavailable: The database does not answer or cannot be written to.
+    """
+    try:
+        with engine.connect() as connection:
+            connection = connection.execution_options(aiforge_writes=writes)
+            with connection.begin():
+                if writes and connection.dialect.name == "postgresql":
+                    connection.execute(
+                        text("SELECT pg_advisory_xact_lock(:key)"), {"key": WRITER_LOCK}
+                    )
+                yield connection
+    except (OperationalError, InterfaceError) as error:
+        raise _unavailable(error) from error
+    except (DataError, UnicodeEncodeError) as error:
+        raise InvalidInput(
+            "A value holds characters that are no text; remove NUL and lone surrogates."
+        ) from error
+
+
+def _unavailable(error: DBAPIError) -> AIForgeError:
+    reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
+    if "disk is full" in reason or "No space left" in reason:
+        return Unavailable(
+            "No space is left for the database; free some under the platform's home.",
+            code="disk_full",
+            retryAfter=30,
+        )
+    return Unavailable(
+        f"The database does not answer ({reason}); it is tried again.",
+        code="state_unavailable",
+        retryAfter=5,
+    )

@@ -1,0 +1,165 @@
+"""Training jobs: runs of kind ``train`` with what a person wants to know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Column, Connection, ForeignKey, Index, Select, String, Table, func, select
+
+from aiforge.errors import NotFound
+from aiforge.schemas.common import Listing, Wire, new_id
+from aiforge.schemas.jobs import FineTuneRequest, Job, JobConfig, JobMetrics, JobStatus
+from aiforge.schemas.runs import Resources, RunKind
+from aiforge.state import counts, datasets, runs
+from aiforge.state.ops import read, write
+from aiforge.state.schema import Json, metadata
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", ForeignKey("runs.id"), primary_key=True),
+    Column("project_name", String(100), nullable=False),
+    Column("base_model", String(500), nullable=False),
+    Column("method", String(16), nullable=False),
+    # No foreign key: a job outlives the dataset that it was trained on.
+    Column("dataset_id", String(64), nullable=False),
+    Column("dataset_name", String(200), nullable=False),
+    Column("config", Json, nullable=False),
+    Index("ix_jobs_project_name", "project_name", "id"),
+    Index("ix_jobs_dataset_id", "dataset_id"),
+)
+
+
+class TrainSpec(Wire):
+    """What a run of kind ``train`` works from, frozen when it was queued."""
+
+    project_name: str
+    dataset_id: str
+    base_model: str
+    config: JobConfig
+
+
+@write
+def create(connection: Connection, request: FineTuneRequest, resources: Resources) -> Job:
+    """Queue a training job.
+
+    Raises:
+        InvalidInput: The dataset does not exist.
+        Conflict: The dataset is not ready.
+    """
+    dataset = datasets.require_ready(connection, request.dataset_id)
+    config = JobConfig.model_validate(request.model_dump(include=set(JobConfig.model_fields)))
+    job_id = new_id("job")
+    spec = TrainSpec(
+        project_name=request.project_name,
+        dataset_id=dataset.id,
+        base_model=request.base_model,
+        config=config,
+    )
+    runs.create(
+        connection,
+        id=job_id,
+        kind=RunKind.TRAIN,
+        resource_id=job_id,
+        spec=spec.model_dump(mode="json"),
+        resources=resources,
+    )
+    connection.execute(
+        jobs.insert().values(
+            id=job_id,
+            project_name=request.project_name,
+            base_model=request.base_model,
+            method=config.method,
+            dataset_id=dataset.id,
+            dataset_name=dataset.name,
+            config=config.model_dump(mode="json", by_alias=False),
+        )
+    )
+    return get(connection, job_id)
+
+
+_RUN_COLUMNS = [
+    runs.runs.c[name]
+    for name in (
+        "status",
+        "progress",
+        "stage",
+        "queued_reason",
+        "metrics",
+        "result",
+        "error",
+        "error_code",
+        "created_at",
+        "started_at",
+        "finished_at",
+    )
+]
+
+
+def _select() -> Select[Any]:
+    return select(jobs, *_RUN_COLUMNS).join_from(jobs, runs.runs, runs.runs.c.id == jobs.c.id)
+
+
+def _job(row: Mapping[str, Any]) -> Job:
+    metrics = {"total_epochs": row["config"]["epochs"]} | row["metrics"]
+    return Job.model_validate({**row, "metrics": JobMetrics.model_validate(metrics)})
+
+
+@read
+def get(connection: Connection, job_id: str) -> Job:
+    """One job.
+
+    Raises:
+        NotFound: There is no such job.
+    """
+    row = connection.execute(_select().where(jobs.c.id == job_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no job {job_id}.", code="job_not_found")
+    return _job(row._mapping)  # type: ignore[arg-type]
+
+
+@read
+def page(
+    connection: Connection,
+    limit: int,
+    offset: int,
+    status: JobStatus | None = None,
+    project_name: str | None = None,
+) -> Listing[Job]:
+    """Jobs, newest first; only of one status or project, where that is given."""
+    query = _select()
+    number = select(func.count()).select_from(jobs)
+    if status is not None:
+        query = query.where(runs.runs.c.kind == RunKind.TRAIN, runs.runs.c.status == status)
+        number = number.join(runs.runs, runs.runs.c.id == jobs.c.id)
+        number = number.where(runs.runs.c.status == status)
+    if project_name is not None:
+        query = query.where(jobs.c.project_name == project_name)
+        number = number.where(jobs.c.project_name == project_name)
+    # The column whose index the filters use, so that a page costs no sort.
+    order = jobs.c.id if status is None or project_name is not None else runs.runs.c.id
+    rows = connection.execute(query.order_by(order.desc()).limit(limit).offset(offset))
+    items = [_job(row._mapping) for row in rows]  # type: ignore[arg-type]
+    if project_name is not None:
+        total = connection.execute(number).scalar_one()
+    else:
+        total = counts.total(connection, RunKind.TRAIN, *([status] if status else []))
+    return Listing[Job](items=items, total=total)
+
+
+@read
+def number(connection: Connection, *statuses: JobStatus) -> int:
+    """How many jobs have one of the statuses."""
+    return counts.total(connection, RunKind.TRAIN, *statuses)
+
+
+def training_on(connection: Connection, dataset_id: str) -> str | None:
+    """Id of a job that is still under way on a dataset, if there is one."""
+    query = (
+        select(jobs.c.id)
+        .join(runs.runs, runs.runs.c.id == jobs.c.id)
+        .where(jobs.c.dataset_id == dataset_id, runs.runs.c.status.in_(runs.OPEN))
+    )
+    found: str | None = connection.execute(query.limit(1)).scalar_one_or_none()
+    return found

@@ -1,0 +1,237 @@
+"""Data sources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    ForeignKey,
+    Index,
+    Integer,
+    Row,
+    Select,
+    String,
+    Table,
+    Text,
+    func,
+    select,
+)
+
+from aiforge.errors import Conflict, NotFound
+from aiforge.schemas.common import Listing, Wire, new_id
+from aiforge.schemas.runs import Resources, Run, RunKind
+from aiforge.schemas.sources import Source, SourceCreated, SourceStatus, SourceType
+from aiforge.state import events, lifecycles, runs
+from aiforge.state.ops import read, write
+from aiforge.state.schema import Json, Moment, metadata, now, to_model
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("type", String(16), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("url", Text),
+    Column("branch", String(255)),
+    Column("include_patterns", Json, nullable=False),
+    Column("exclude_patterns", Json, nullable=False),
+    Column("file_count", Integer, nullable=False, default=0),
+    Column("skipped_count", Integer, nullable=False, default=0),
+    Column("total_bytes", BigInteger, nullable=False, default=0),
+    Column("revision", String(128)),
+    Column("snapshot", Text),
+    Column("run_id", ForeignKey("runs.id"), nullable=False),
+    Column("error", Text),
+    Column("error_code", String(64)),
+    Column("created_at", Moment, nullable=False),
+    Column("last_synced_at", Moment),
+    Index("ix_sources_status", "status", "id"),
+)
+
+
+class NewSource(Wire):
+    """What a source is created from; ``id`` is given where files were stored under it already."""
+
+    id: str
+    name: str
+    type: SourceType
+    url: str | None = None
+    branch: str | None = None
+    include_patterns: list[str]
+    exclude_patterns: list[str]
+
+
+class SyncOutcome(Wire):
+    """What a sync leaves behind; ``snapshot`` is relative to the storage root."""
+
+    revision: str
+    file_count: int
+    skipped_count: int
+    total_bytes: int
+    snapshot: str
+
+
+class Snapshot(Wire):
+    """One revision of a source that was read; ``path`` is relative to the storage root."""
+
+    source_id: str
+    revision: str
+    path: str
+
+
+@write
+def create(connection: Connection, new: NewSource, resources: Resources) -> SourceCreated:
+    """Store a source and queue the run that reads it."""
+    run = _queue_sync(connection, new.id, resources)
+    status = lifecycles.SOURCE.initial
+    connection.execute(
+        sources.insert().values(
+            **new.model_dump(by_alias=False), status=status, run_id=run.id, created_at=now()
+        )
+    )
+    events.append(connection, f"source.{status}", new.id, runId=run.id)
+    return SourceCreated(source_id=new.id, parsing_job_id=run.id)
+
+
+@write
+def sync(connection: Connection, source_id: str, resources: Resources) -> Run:
+    """Queue a run that reads a source again.
+
+    Raises:
+        NotFound: There is no such source.
+        Conflict: It is being read already.
+    """
+    row = _row(connection, source_id)
+    if row.status == SourceStatus.SYNCING:
+        raise Conflict(
+            f"{source_id} is being synced by {row.run_id}; wait for it or cancel it.",
+            code="source_is_syncing",
+            runId=row.run_id,
+        )
+    run = _queue_sync(connection, source_id, resources)
+    change(connection, source_id, SourceStatus.SYNCING, run_id=run.id, error=None, error_code=None)
+    return run
+
+
+def _queue_sync(connection: Connection, source_id: str, resources: Resources) -> Run:
+    return runs.create(
+        connection,
+        id=new_id("parse"),
+        kind=RunKind.SYNC,
+        resource_id=source_id,
+        spec={},
+        resources=resources,
+    )
+
+
+def change(connection: Connection, source_id: str, new: SourceStatus, **values: Any) -> None:
+    """Change a source's status and append the event: the only place that does.
+
+    Raises:
+        Conflict: The lifecycle does not have this step.
+    """
+    row = _row(connection, source_id)
+    lifecycles.SOURCE.require(source_id, SourceStatus(row.status), new)
+    connection.execute(
+        sources.update().where(sources.c.id == source_id).values(status=new, **values)
+    )
+    facts = {name: values[name] for name in ("revision", "error") if values.get(name)}
+    run_id = values.get("run_id", row.run_id)
+    events.append(connection, f"source.{new}", source_id, runId=run_id, **facts)
+
+
+def synced(connection: Connection, run: Run, outcome: SyncOutcome) -> None:
+    """Apply what a sync found."""
+    change(
+        connection,
+        run.resource_id,
+        SourceStatus.SYNCED,
+        **outcome.model_dump(by_alias=False),
+        last_synced_at=now(),
+    )
+
+
+def sync_stopped(connection: Connection, run: Run, error: str, code: str) -> None:
+    """A sync failed or was cancelled; after a cancellation an earlier snapshot still stands."""
+    row = _row(connection, run.resource_id)
+    if code == "cancelled" and row.snapshot is not None:
+        change(connection, run.resource_id, SourceStatus.SYNCED)
+    else:
+        change(connection, run.resource_id, SourceStatus.FAILED, error=error, error_code=code)
+
+
+def _select() -> Select[Any]:
+    return select(sources, runs.runs.c.progress).join_from(
+        sources, runs.runs, runs.runs.c.id == sources.c.run_id
+    )
+
+
+def _row(connection: Connection, source_id: str) -> Row[Any]:
+    row = connection.execute(_select().where(sources.c.id == source_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no data source {source_id}.", code="source_not_found")
+    return row
+
+
+@read
+def get(connection: Connection, source_id: str) -> Source:
+    """One source.
+
+    Raises:
+        NotFound: There is no such source.
+    """
+    return to_model(Source, _row(connection, source_id))
+
+
+@read
+def page(connection: Connection, limit: int, offset: int) -> Listing[Source]:
+    """Sources, newest first."""
+    rows = connection.execute(_select().order_by(sources.c.id.desc()).limit(limit).offset(offset))
+    items = [to_model(Source, row) for row in rows]
+    total = connection.execute(select(func.count()).select_from(sources)).scalar_one()
+    return Listing[Source](items=items, total=total)
+
+
+@read
+def snapshot(connection: Connection, source_id: str) -> Snapshot:
+    """What was read of a source last.
+
+    Raises:
+        NotFound: There is no such source.
+        Conflict: It was never read, or could not be read the last time.
+    """
+    row = _row(connection, source_id)
+    if row.snapshot is None or row.status == SourceStatus.FAILED:
+        reason = f": {row.error}" if row.error else ""
+        remedy = (
+            "wait until it is synced" if row.status == SourceStatus.SYNCING else "sync it again"
+        )
+        raise Conflict(
+            f"{source_id} is {row.status}{reason.rstrip('.')}; {remedy}.",
+            code="source_not_synced",
+            sourceId=source_id,
+        )
+    return Snapshot(source_id=source_id, revision=row.revision, path=row.snapshot)
+
+
+def snapshots(connection: Connection, source_ids: Sequence[str]) -> list[Snapshot]:
+    """What was read last of each source; raises as ``snapshot`` does."""
+    return [snapshot(connection, source_id) for source_id in dict.fromkeys(source_ids)]
+
+
+def remove(connection: Connection, source_id: str) -> None:
+    """Delete a source that nothing uses; its runs stay as history."""
+    run = runs.open_for(connection, source_id)
+    if run is not None:
+        raise Conflict(
+            f"{source_id} is being synced by {run.id}; wait for it or cancel it.",
+            code="source_in_use",
+            runId=run.id,
+        )
+    connection.execute(sources.delete().where(sources.c.id == source_id))
+    events.append(connection, "source.deleted", source_id)

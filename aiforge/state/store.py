@@ -1,0 +1,180 @@
+"""Carries out operations: one transaction each, once per request, waking whoever waits."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from aiforge.state import applied, engine, migrate
+from aiforge.state.events import TOPICS
+from aiforge.state.ops import mode_of, result_type
+
+T = TypeVar("T")
+
+READERS = 4
+
+
+@dataclass(frozen=True)
+class RequestKey:
+    """What makes a write happen once: its id and, where a client chose that, a fingerprint."""
+
+    id: str
+    fingerprint: str | None = None
+
+
+class Wakeups:
+    """Who waits for which resource; commits wake them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[object, tuple[str | None, Callable[[], None]]] = {}
+
+    def register(self, topic: str | None, wake: Callable[[], None]) -> object:
+        """Have ``wake`` called at each commit that touches the topic (any, for ``None``)."""
+        ticket = object()
+        with self._lock:
+            self._waiting[ticket] = (topic, wake)
+        return ticket
+
+    def unregister(self, ticket: object) -> None:
+        """Wait no more."""
+        with self._lock:
+            self._waiting.pop(ticket, None)
+
+    def notify(self, topics: set[str]) -> None:
+        """Wake all who wait for one of the topics; from any thread."""
+        with self._lock:
+            chosen = [
+                wake for topic, wake in self._waiting.values() if not topic or topic in topics
+            ]
+        for wake in chosen:
+            wake()
+
+
+class Store:
+    """The database behind the state.
+
+    The tables are brought up to date before the first operation, not in the constructor: a
+    database that is away at that moment makes operations fail, and not the process.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = engine.open_engine(url)
+        self._wakeups = Wakeups()
+        self._migration = threading.Lock()
+        self._migrated = False
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="state-write")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="state-read")
+
+    def run(
+        self,
+        op: Callable[..., T],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        key: RequestKey | None = None,
+    ) -> T:
+        """Carry out one operation in one transaction.
+
+        Args:
+            key: Identifies a write; the same key again returns the first result.
+
+        Raises:
+            AIForgeError: Whatever the operation raises; the transaction is rolled back.
+            Unavailable: The database does not answer.
+        """
+        self._migrate()
+        kwargs = kwargs or {}
+        if mode_of(op) == "read":
+            with engine.transaction(self._engine, writes=False) as connection:
+                return op(connection, *args, **kwargs)
+        topics: set[str] = set()
+        with engine.transaction(self._engine, writes=True) as connection:
+            connection.info[TOPICS] = topics
+            result = self._once(connection, op, args, kwargs, key)
+        if topics:
+            self._wakeups.notify(topics)
+        return result
+
+    def _once(
+        self,
+        connection: Connection,
+        op: Callable[..., T],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        key: RequestKey | None,
+    ) -> T:
+        if key is None:
+            return op(connection, *args, **kwargs)
+        adapter = result_type(op)
+        stored = applied.find(connection, key.id, key.fingerprint)
+        if stored is not None:
+            return adapter.validate_json(stored)  # type: ignore[no-any-return]
+        result = op(connection, *args, **kwargs)
+        applied.note(connection, key.id, key.fingerprint, adapter.dump_json(result).decode())
+        return result
+
+    async def call(
+        self,
+        op: Callable[..., T],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        key: RequestKey | None = None,
+    ) -> T:
+        """As ``run``, without blocking the event loop; writes queue up behind each other."""
+        pool: Executor = self._readers if mode_of(op) == "read" else self._writer
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(pool, self.run, op, args, kwargs, key)
+
+    async def wait(
+        self,
+        op: Callable[..., T],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        topic: str | None,
+        timeout: float,
+    ) -> T:
+        """Repeat a read after each commit that touches the topic until its result is true.
+
+        Args:
+            topic: A resource's id; ``None`` for all.
+            timeout: Seconds after which the result is returned as it is.
+        """
+        loop = asyncio.get_running_loop()
+        woken = asyncio.Event()
+        ticket = self._wakeups.register(topic, lambda: _set_in(loop, woken))
+        try:
+            async with asyncio.timeout(timeout):
+                while not (result := await self.call(op, args, kwargs)):
+                    await woken.wait()
+                    woken.clear()
+                return result
+        except TimeoutError:
+            return await self.call(op, args, kwargs)
+        finally:
+            self._wakeups.unregister(ticket)
+
+    def close(self) -> None:
+        """Finish what is under way and close the connections."""
+        self._writer.shutdown()
+        self._readers.shutdown()
+        self._engine.dispose()
+
+    def _migrate(self) -> None:
+        if self._migrated:
+            return
+        with self._migration:
+            if not self._migrated:
+                migrate.upgrade(self._engine)
+                self._migrated = True
+
+
+def _set_in(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    """Set an event from any thread; a loop that is closed has nobody waiting."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(event.set)

@@ -1,0 +1,32 @@
+"""Imports every module that declares a table, so that ``metadata`` is complete."""
+
+from __future__ import annotations
+
+from aiforge.state import (
+    applied,
+    counts,
+    datasets,
+    events,
+    jobs,
+    logs,
+    metrics,
+    runs,
+    sources,
+    validations,
+)
+from aiforge.state.schema import metadata
+
+TABLES = (
+    applied.applied,
+    counts.run_counts,
+    datasets.datasets,
+    events.events,
+    jobs.jobs,
+    logs.run_logs,
+    metrics.metric_points,
+    runs.runs,
+    sources.sources,
+    validations.validations,
+)
+
+__all__ = ["TABLES", "metadata"]
