@@ -1,0 +1,1 @@
+"""Dataset + base model → adapter."""

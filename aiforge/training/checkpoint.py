@@ -1,0 +1,86 @@
+"""Training checkpoints: what is needed to continue as if nothing had happened, and no more.
+
+A checkpoint holds, for each trained parameter, its fp32 master and the optimizer's moments, and
+the step. The frozen base, the data order, the learning rate and the random generators are not in
+it: they follow from the plan and the step. It does not depend on the number of workers or on
+how they had divided the state between them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from aiforge.errors import Conflict, NotFound
+from aiforge.training.engine import NamedTensors
+
+TENSORS = "state.safetensors"
+META = "state.json"
+_SEPARATOR = "::"
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """The state after ``step`` steps; ``meta`` names what the state belongs to."""
+
+    step: int
+    tensors: NamedTensors
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+def save(state: TrainState, directory: Path) -> None:
+    """Write a checkpoint; a reader of ``directory`` sees all of it or nothing."""
+    partial = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}.partial")
+    partial.mkdir(parents=True)
+    flat = {
+        f"{name}{_SEPARATOR}{kind}": tensor.contiguous()
+        for name, kinds in state.tensors.items()
+        for kind, tensor in kinds.items()
+    }
+    save_file(flat, partial / TENSORS)
+    text = json.dumps({"step": state.step, "meta": state.meta}, sort_keys=True)
+    (partial / META).write_text(text, encoding="utf-8")
+    for name in (TENSORS, META):
+        with (partial / name).open("rb") as stream:
+            os.fsync(stream.fileno())
+    if directory.exists():
+        shutil.rmtree(directory)
+    partial.replace(directory)
+
+
+def load(directory: Path, expected: dict[str, Any] | None = None) -> TrainState:
+    """Read a checkpoint.
+
+    Args:
+        directory: What ``save`` wrote.
+        expected: Entries that ``meta`` must have, if any.
+
+    Raises:
+        NotFound: There is no checkpoint.
+        Conflict: It belongs to another plan.
+    """
+    if not (directory / META).exists():
+        raise NotFound(f"{directory} holds no checkpoint.", code="checkpoint_not_found")
+    head = json.loads((directory / META).read_text(encoding="utf-8"))
+    for key, value in (expected or {}).items():
+        if head["meta"].get(key) != value:
+            raise Conflict(
+                f"The checkpoint in {directory} was made with another {key}. "
+                "Start a new job, or restore the plan it was made with.",
+                code="checkpoint_mismatch",
+                field=key,
+            )
+    tensors: NamedTensors = {}
+    with safe_open(directory / TENSORS, framework="pt") as file:
+        for key in file.keys():  # noqa: SIM118 - the file is no mapping
+            name, kind = key.rsplit(_SEPARATOR, 1)
+            tensors.setdefault(name, {})[kind] = file.get_tensor(key)
+    return TrainState(step=head["step"], tensors=tensors, meta=head["meta"])
