@@ -160,6 +160,11 @@ class Storage:
 # The layout. Identifiers come from the platform, never from a user.
 
 
+def source_dir(source_id: str) -> str:
+    """Everything that a source occupies."""
+    return f"sources/{source_id}"
+
+
 def git_mirror(source_id: str) -> str:
     """Bare clone of a git source; kept so that the next sync fetches only what is new."""
     return f"sources/{source_id}/mirror.git"

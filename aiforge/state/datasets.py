@@ -82,7 +82,10 @@ def create(connection: Connection, request: GenerateRequest, resources: Resource
         Conflict: A source has no snapshot yet.
     """
     try:
-        snapshots = sources.snapshots(connection, request.source_ids)
+        snapshots = [
+            sources.require_snapshot(connection, source_id)
+            for source_id in dict.fromkeys(request.source_ids)
+        ]
     except NotFound as error:
         raise InvalidInput(
             f"{error.message} Choose from GET /data-sources.",

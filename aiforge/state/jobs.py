@@ -9,9 +9,17 @@ from sqlalchemy import Column, Connection, ForeignKey, Index, Select, String, Ta
 
 from aiforge.errors import NotFound
 from aiforge.schemas.common import Listing, Wire, new_id
-from aiforge.schemas.jobs import FineTuneRequest, Job, JobConfig, JobMetrics, JobStatus
-from aiforge.schemas.runs import Resources, RunKind
-from aiforge.state import counts, datasets, runs
+from aiforge.schemas.jobs import (
+    FineTuneRequest,
+    Job,
+    JobConfig,
+    JobMetrics,
+    JobMetricsHistory,
+    JobStatus,
+    Validation,
+)
+from aiforge.schemas.runs import LogLine, Resources, Run, RunKind
+from aiforge.state import counts, datasets, logs, metrics, outcomes, runs, validations
 from aiforge.state.ops import read, write
 from aiforge.state.schema import Json, metadata
 
@@ -102,8 +110,8 @@ def _select() -> Select[Any]:
 
 
 def _job(row: Mapping[str, Any]) -> Job:
-    metrics = {"total_epochs": row["config"]["epochs"]} | row["metrics"]
-    return Job.model_validate({**row, "metrics": JobMetrics.model_validate(metrics)})
+    figures = {"total_epochs": row["config"]["epochs"]} | row["metrics"]
+    return Job.model_validate({**row, "metrics": JobMetrics.model_validate(figures)})
 
 
 @read
@@ -115,8 +123,50 @@ def get(connection: Connection, job_id: str) -> Job:
     """
     row = connection.execute(_select().where(jobs.c.id == job_id)).one_or_none()
     if row is None:
-        raise NotFound(f"There is no job {job_id}.", code="job_not_found")
+        raise _not_found(job_id)
     return _job(row._mapping)  # type: ignore[arg-type]
+
+
+def _not_found(job_id: str) -> NotFound:
+    return NotFound(f"There is no job {job_id}.", code="job_not_found")
+
+
+def _require(connection: Connection, job_id: str) -> None:
+    found = connection.execute(select(jobs.c.id).where(jobs.c.id == job_id)).one_or_none()
+    if found is None:
+        raise _not_found(job_id)
+
+
+@read
+def history(connection: Connection, job_id: str, after_step: int = -1) -> JobMetricsHistory:
+    """The curves of a job; raises ``NotFound`` as ``get`` does."""
+    _require(connection, job_id)
+    return metrics.history(connection, job_id, after_step)
+
+
+@read
+def log_tail(connection: Connection, job_id: str, limit: int) -> list[LogLine]:
+    """The last lines of a job's log; raises ``NotFound`` as ``get`` does."""
+    _require(connection, job_id)
+    return logs.tail(connection, job_id, limit)
+
+
+@read
+def validation(connection: Connection, job_id: str) -> Validation:
+    """What was measured of a job.
+
+    Raises:
+        NotFound: There is no such job, or nothing was measured of it yet.
+    """
+    _require(connection, job_id)
+    return validations.get(connection, job_id)
+
+
+@write
+def cancel(connection: Connection, job_id: str) -> Run:
+    """Ask for a job to be cancelled; raises as ``get`` and ``outcomes.cancel`` do."""
+    _require(connection, job_id)
+    return outcomes.cancel(connection, job_id)
 
 
 @read

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -198,30 +197,37 @@ def page(connection: Connection, limit: int, offset: int) -> Listing[Source]:
 
 
 @read
-def snapshot(connection: Connection, source_id: str) -> Snapshot:
-    """What was read of a source last.
+def snapshot(connection: Connection, source_id: str) -> Snapshot | None:
+    """What was read of a source last; ``None`` where that never happened.
+
+    Raises:
+        NotFound: There is no such source.
+    """
+    row = _row(connection, source_id)
+    if row.snapshot is None:
+        return None
+    return Snapshot(source_id=source_id, revision=row.revision, path=row.snapshot)
+
+
+def require_snapshot(connection: Connection, source_id: str) -> Snapshot:
+    """What was read of a source last, to build a dataset from.
 
     Raises:
         NotFound: There is no such source.
         Conflict: It was never read, or could not be read the last time.
     """
-    row = _row(connection, source_id)
-    if row.snapshot is None or row.status == SourceStatus.FAILED:
-        reason = f": {row.error}" if row.error else ""
-        remedy = (
-            "wait until it is synced" if row.status == SourceStatus.SYNCING else "sync it again"
-        )
+    found = snapshot(connection, source_id)
+    source = get(connection, source_id)
+    if found is None or source.status is SourceStatus.FAILED:
+        reason = f": {source.error.rstrip('.')}" if source.error else ""
+        syncing = source.status is SourceStatus.SYNCING
+        remedy = "wait until it is synced" if syncing else "sync it again"
         raise Conflict(
-            f"{source_id} is {row.status}{reason.rstrip('.')}; {remedy}.",
+            f"{source_id} is {source.status}{reason}; {remedy}.",
             code="source_not_synced",
             sourceId=source_id,
         )
-    return Snapshot(source_id=source_id, revision=row.revision, path=row.snapshot)
-
-
-def snapshots(connection: Connection, source_ids: Sequence[str]) -> list[Snapshot]:
-    """What was read last of each source; raises as ``snapshot`` does."""
-    return [snapshot(connection, source_id) for source_id in dict.fromkeys(source_ids)]
+    return found
 
 
 def remove(connection: Connection, source_id: str) -> None:

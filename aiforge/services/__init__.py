@@ -1,0 +1,1 @@
+"""The use cases, a module per resource: what API, CLI and batch share."""

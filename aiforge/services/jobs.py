@@ -1,0 +1,94 @@
+"""Training jobs."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiforge.modeling.bases import resolve_base_model
+from aiforge.schemas.common import Listing, Message, Page
+from aiforge.schemas.jobs import (
+    FineTuneRequest,
+    FineTuneResponse,
+    Job,
+    JobLogs,
+    JobMetricsHistory,
+    JobStatus,
+    Validation,
+)
+from aiforge.schemas.runs import Resources
+from aiforge.services import preflight
+from aiforge.services.context import Services
+from aiforge.state import jobs
+from aiforge.state.store import RequestKey
+
+
+async def fine_tune(
+    services: Services, request: FineTuneRequest, key: RequestKey | None = None
+) -> FineTuneResponse:
+    """Queue a training job.
+
+    Args:
+        key: Of an ``Idempotency-Key``; the same one again returns the same job.
+
+    Raises:
+        InvalidInput: The base model or the dataset does not exist.
+        Conflict: The dataset is not ready, or the key was used for another request.
+        Unavailable: The disk is full.
+    """
+    resources = await asyncio.to_thread(_resources, services, request)
+    job = await services.state.once(key).call(jobs.create, request, resources)
+    return FineTuneResponse(
+        job_id=job.id, status=job.status, message="Training job queued successfully"
+    )
+
+
+def _resources(services: Services, request: FineTuneRequest) -> Resources:
+    base = resolve_base_model(request.base_model, services.settings)
+    resources = preflight.train_resources(request, base, services.gpus)
+    preflight.require_disk(services.settings, services.storage, resources.disk_bytes)
+    return resources
+
+
+async def list_page(
+    services: Services,
+    page: Page,
+    status: JobStatus | None = None,
+    project_name: str | None = None,
+) -> Listing[Job]:
+    """Jobs, newest first."""
+    return await services.state.call(jobs.page, page.limit, page.offset, status, project_name)
+
+
+async def get(services: Services, job_id: str) -> Job:
+    """One job, or ``NotFound``."""
+    return await services.state.call(jobs.get, job_id)
+
+
+async def metrics(services: Services, job_id: str) -> JobMetricsHistory:
+    """The curves of a job, or ``NotFound``."""
+    return await services.state.call(jobs.history, job_id)
+
+
+async def logs(services: Services, job_id: str, tail: int = 100) -> JobLogs:
+    """The last ``tail`` lines of a job's log, or ``NotFound``."""
+    lines = await services.state.call(jobs.log_tail, job_id, tail)
+    return JobLogs(
+        logs=[f"[{line.level.upper()}] {line.message}" for line in lines],
+        last_updated=lines[-1].at if lines else None,
+    )
+
+
+async def cancel(services: Services, job_id: str, key: RequestKey | None = None) -> Message:
+    """Cancel a job that waits or runs; to do so twice is no error.
+
+    Raises:
+        NotFound: There is no such job.
+        Conflict: It has completed or failed.
+    """
+    await services.state.once(key).call(jobs.cancel, job_id)
+    return Message(message="Job cancelled")
+
+
+async def validation(services: Services, job_id: str) -> Validation:
+    """What was measured of the model that a job trained; ``NotFound`` before that."""
+    return await services.state.call(jobs.validation, job_id)
