@@ -1,0 +1,294 @@
+"""``aiforge up | down | status | doctor | demo``: the platform itself."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aiforge.cli.frame import Cli, ExitCode, command, leave
+from aiforge.cli.output import duration, facts, size
+from aiforge.errors import InvalidInput, Unavailable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from aiforge.cli.demo import Demo
+    from aiforge.runtime.cluster import ClusterInfo
+    from aiforge.settings import Settings
+
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        envvar="AIFORGE_HOME",
+        help="Directory of database, files and logs; ~/.aiforge unless set.",
+    ),
+]
+Port = Annotated[int | None, typer.Option("--port", envvar="AIFORGE_PORT", help="Port of the API.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the platform's commands to the application."""
+    command(app, "up", examples=_UP)(up)
+    command(app, "down", examples="aiforge down")(down)
+    command(app, "status", examples="aiforge status --json")(status)
+    command(app, "doctor", examples="aiforge doctor")(doctor)
+    command(app, "demo", examples=_DEMO)(demo)
+
+
+_UP = """
+aiforge up                    (stays in the foreground, Ctrl-C stops it)
+aiforge up --detach           (returns when the API answers)
+aiforge up --detach --port 8010 --home /data/aiforge
+"""
+
+_DEMO = """
+aiforge demo
+aiforge demo --source https://github.com/owner/repository
+aiforge demo --source ~/projects/mine --fresh
+"""
+
+
+def up(
+    cli: Cli,
+    home: Home = None,
+    port: Port = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return once the platform is ready.")
+    ] = False,
+) -> None:
+    """Start the platform on this machine: a Ray cluster, the state and the API.
+
+    Databases, storage and an existing Ray cluster are named by AIFORGE_DATABASE_URL,
+    AIFORGE_STORAGE_URI and AIFORGE_RAY_ADDRESS.
+    """
+    settings = _settings(home, port)
+    begun = time.monotonic()
+    info = _start(settings, cli.console)
+    seconds = time.monotonic() - begun
+    body = {"url": _url(settings), "home": str(settings.home), "seconds": round(seconds, 1)}
+    if info is not None:
+        body |= {"dashboard": info.dashboard, "log": info.log}
+    cli.show(body, facts(_where(settings, info, seconds)))
+    if detach:
+        return
+    cli.say("Ctrl-C stops it.")
+    try:
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    finally:
+        _stop(settings, cli.console)
+
+
+def down(cli: Cli, home: Home = None) -> None:
+    """Stop the platform; what was running goes on at the next start."""
+    settings = _settings(home, None)
+    stopped = _stop(settings, cli.console)
+    text = "Stopped." if stopped else f"Nothing was running from {settings.home}."
+    cli.show({"stopped": stopped}, lambda console: console.print(text, markup=False))
+
+
+def status(cli: Cli) -> None:
+    """Show health, resources and what is running."""
+    state = cli.forge.system.status()
+    health = cli.forge.system.health()
+    missing = [name for name, there in health.checks.model_dump().items() if not there]
+    pairs = [
+        ("health", str(health.status) + (f" (without {', '.join(missing)})" if missing else "")),
+        ("version", f"{state.version}, up {duration(state.uptime)}"),
+        ("jobs", f"{state.running_jobs} running, {state.queued_jobs} queued"),
+        ("cpu", f"{state.cpu.utilization:.0f} % of {state.cpu.cores} cores"),
+        ("memory", f"{size(state.memory.used)} of {size(state.memory.total)}"),
+        ("gpu", ", ".join(gpu.name for gpu in state.gpus) or "none"),
+        ("ollama", f"{state.ollama.status} {state.ollama.version or ''}".strip()),
+    ]
+    cli.show(state, facts(pairs))
+
+
+def doctor(cli: Cli, home: Home = None, port: Port = None) -> None:
+    """Say what this machine lacks, and the remedy."""
+    from dataclasses import asdict
+
+    from aiforge.cli.doctor import examine, passed
+
+    checks = examine(_settings(home, port))
+    cli.show([asdict(check) for check in checks], lambda console: _show_checks(console, checks))
+    if not passed(checks):
+        leave(ExitCode.FAILURE)
+
+
+def _show_checks(console: Console, checks: list[Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    marks = {"ok": Text("ok", "green"), "missing": Text("missing", "red")}
+    grid = Table.grid(padding=(0, 2))
+    for check in checks:
+        mark = marks.get(check.verdict, Text("optional", "yellow"))
+        grid.add_row(mark, check.name, Text(check.found), Text(check.remedy, "dim"))
+    console.print(grid)
+
+
+def demo(
+    cli: Cli,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", help="URL or path of a git repository; this project by default."),
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", help="Another file like configs/train/demo.yaml.")
+    ] = None,
+    home: Home = None,
+    port: Port = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Make everything anew, reuse nothing.")
+    ] = False,
+) -> None:
+    """From a git repository to a fine-tuned, measured model, in a few minutes.
+
+    Starts the platform if none runs, and goes through its REST interface only.
+    """
+    from aiforge.cli.demo import Demo, next_steps, own_repository, read_recipe, summary
+
+    repository = _repository(source) if source else own_repository()
+    chosen = read_recipe(recipe)
+    settings = _settings(home, port, root=repository)
+    begun = time.monotonic()
+    started = _ensure_up(cli, settings)
+    ready = time.monotonic() - begun
+    from aiforge.client import AIForge
+
+    with AIForge(_url(settings)) as forge:
+        story_teller = Demo(forge, chosen, repository, fresh=fresh, console=cli.console)
+        story = _run(story_teller, settings, cli, started=started)
+    if started:
+        story.seconds = {"start": ready} | story.seconds
+    body = {
+        "sourceId": story.source.id,
+        "datasetId": story.dataset.id,
+        "jobId": story.job.id,
+        "validation": story.validation and story.validation.model_dump(mode="json"),
+        "plot": str(story.plot),
+        "seconds": {part: round(value, 1) for part, value in story.seconds.items()},
+    }
+    cli.show(body, lambda console: console.print("\n", summary(story)))
+    cli.say("\nTry next:")
+    for line in next_steps(story, _url(settings)):
+        cli.say(f"  {line}")
+
+
+def _run(demo: Demo, settings: Settings, cli: Cli, *, started: bool) -> Any:
+    try:
+        return demo.run(settings.home / "demo")
+    except KeyboardInterrupt:
+        cli.say("\nInterrupted; tidying up.")
+        demo.cancel()
+        if started:
+            _stop(settings, cli.console)
+        raise
+
+
+def _ensure_up(cli: Cli, settings: Settings) -> bool:
+    """Start the platform unless one answers; whether it was started."""
+    from aiforge.client import AIForge
+    from aiforge.runtime import cluster
+
+    if cluster.running(settings) is None:
+        info = _start(settings, cli.console)
+        cli.console.print(f"Ready: {_url(settings)}" + (f", {info.dashboard}" if info else ""))
+        return True
+    with AIForge(_url(settings)) as forge:
+        health = forge.system.health()
+    if health.status == "unhealthy":
+        raise Unavailable(
+            "The running platform is unhealthy; restart it: aiforge down && aiforge up --detach.",
+            code="platform_unhealthy",
+        )
+    return False
+
+
+def _start(settings: Settings, console: Console) -> ClusterInfo | None:
+    try:
+        # Importing this package must need neither Ray nor torch.
+        from aiforge.runtime import platform
+    except ModuleNotFoundError as error:
+        raise Unavailable(
+            f"This installation is the client alone ({error.name} is missing): "
+            "pip install 'aiforge[platform]'.",
+            code="platform_not_installed",
+        ) from error
+    with console.status("Starting") as shown:
+        return platform.start(settings, _application, lambda text: shown.update(f"{text} …"))
+
+
+def _application(settings: Settings) -> Any:
+    from aiforge.api.app import build
+
+    return build(settings)
+
+
+def _stop(settings: Settings, console: Console) -> bool:
+    from aiforge.runtime import cluster
+
+    with console.status("Stopping …"):
+        return cluster.stop(settings)
+
+
+def _where(
+    settings: Settings, info: ClusterInfo | None, seconds: float
+) -> list[tuple[str, str | None]]:
+    return [
+        ("ready", f"after {seconds:.1f} s"),
+        ("api", f"{_url(settings)}  (OpenAPI: /openapi.json)"),
+        ("ray dashboard", info and info.dashboard),
+        ("database", _without_password(settings.resolved_database_url)),
+        ("storage", settings.resolved_storage_uri),
+        ("logs", info and info.log),
+        ("stop", "aiforge down"),
+    ]
+
+
+def _without_password(url: str) -> str:
+    head, at, tail = url.rpartition("@")
+    return f"{head.split('://')[0]}://…@{tail}" if at else url
+
+
+def _settings(home: Path | None, port: int | None, root: str | None = None) -> Settings:
+    from pydantic import ValidationError
+
+    from aiforge.settings import Settings
+
+    given: dict[str, Any] = {}
+    if home is not None:
+        given["home"] = home.expanduser()
+    if port is not None:
+        given["port"] = port
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "AIFORGE_" + "_".join(map(str, first["loc"])).upper()
+        raise InvalidInput(f"{name}: {first['msg']}.", code="bad_settings") from error
+    if settings.env == "development":
+        settings.source_roots = [*settings.source_roots, *_own_roots(root)]
+    return settings
+
+
+def _own_roots(root: str | None) -> list[Path]:
+    """Who starts a development platform may have it read where they are."""
+    places = [Path.cwd()]
+    if root is not None and Path(root).is_dir():
+        places.append(Path(root))
+    return list(dict.fromkeys(place.resolve() for place in places))
+
+
+def _repository(source: str) -> str:
+    path = Path(source).expanduser()
+    return str(path.resolve()) if path.exists() else source
+
+
+def _url(settings: Settings) -> str:
+    return f"http://{settings.host}:{settings.port}"

@@ -1,0 +1,39 @@
+"""Runs of kind ``generate``: snapshots to a RAFT dataset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiforge.modeling.bases import resolve_base_model, tokenizer_json
+from aiforge.raft.ray_build import SnapshotRef, build_dataset
+from aiforge.services.context import RunContext
+from aiforge.state.datasets import GenerateOutcome, GenerateSpec
+
+
+def execute(context: RunContext) -> dict[str, Any]:
+    """Build the run's dataset; its report and preview lie beside it."""
+    spec = GenerateSpec.model_validate(context.run.spec)
+    base = resolve_base_model(spec.base_model, context.settings)
+    context.log(f"Counting lengths with the tokenizer of {base.name}")
+    result = build_dataset(
+        context.settings.resolved_storage_uri,
+        context.run.resource_id,
+        [SnapshotRef(source_id=item.source_id, path=item.path) for item in spec.snapshots],
+        config=spec.raft,
+        max_examples=spec.max_examples,
+        format=spec.format,
+        tokenizer_json=tokenizer_json(base),
+        progress=context.progress,
+    )
+    for stage in result.report.stages:
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in stage.dropped.items())
+        context.log(
+            f"{stage.stage}: {stage.entered} in, {stage.left} left"
+            + (f" ({reasons})" if reasons else "")
+        )
+    return GenerateOutcome(
+        train_count=result.train_count,
+        validation_count=result.validation_count,
+        chunk_count=result.chunk_count,
+        quality=result.quality,
+    ).model_dump(by_alias=False)
