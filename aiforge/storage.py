@@ -165,6 +165,11 @@ def source_dir(source_id: str) -> str:
     return f"sources/{source_id}"
 
 
+def latest_snapshot(source_id: str) -> str:
+    """JSON file that names the revision of a source that was read last."""
+    return f"{source_dir(source_id)}/latest.json"
+
+
 def git_mirror(source_id: str) -> str:
     """Bare clone of a git source; kept so that the next sync fetches only what is new."""
     return f"sources/{source_id}/mirror.git"

@@ -1,0 +1,139 @@
+"""Which language a file is in, and its syntax tree; grammars are loaded on first use."""
+
+from __future__ import annotations
+
+import re
+import time
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tree_sitter import Language, Tree
+
+_GRAMMARS = {
+    "c": ("tree_sitter_c", "language"),
+    "cpp": ("tree_sitter_cpp", "language"),
+    "go": ("tree_sitter_go", "language"),
+    "java": ("tree_sitter_java", "language"),
+    "javascript": ("tree_sitter_javascript", "language"),
+    "markdown": ("tree_sitter_markdown", "language"),
+    "python": ("tree_sitter_python", "language"),
+    "rust": ("tree_sitter_rust", "language"),
+    "tsx": ("tree_sitter_typescript", "language_tsx"),
+    "typescript": ("tree_sitter_typescript", "language_typescript"),
+}
+
+_EXTENSIONS = {
+    "c": "c",
+    "h": "c",
+    "cc": "cpp",
+    "cpp": "cpp",
+    "cu": "cpp",
+    "cuh": "cpp",
+    "cxx": "cpp",
+    "hh": "cpp",
+    "hpp": "cpp",
+    "hxx": "cpp",
+    "inl": "cpp",
+    "ipp": "cpp",
+    "go": "go",
+    "java": "java",
+    "cjs": "javascript",
+    "js": "javascript",
+    "jsx": "javascript",
+    "mjs": "javascript",
+    "markdown": "markdown",
+    "md": "markdown",
+    "py": "python",
+    "pyi": "python",
+    "pyw": "python",
+    "rs": "rust",
+    "cts": "typescript",
+    "mts": "typescript",
+    "ts": "typescript",
+    "tsx": "tsx",
+}
+
+_INTERPRETERS = {
+    "bash": "shell",
+    "dash": "shell",
+    "node": "javascript",
+    "perl": "perl",
+    "python": "python",
+    "ruby": "ruby",
+    "sh": "shell",
+    "zsh": "shell",
+}
+
+# What identify knows of a file beside its language.
+_NOT_LANGUAGES = frozenset({"binary", "text", "file", "header", "image", "non-executable"})
+
+_CPP_HEADER = re.compile(r"^\s*(namespace\b|template\s*<|class\s+\w+\s*[:{]|using\s)", re.MULTILINE)
+_SHEBANG = re.compile(r"#!\s*\S*/(?:env\s+(?:-S\s+)?)?([a-z]+)[\d.]*(?:\s|$)")
+
+PARSE_SECONDS = 10.0
+"""Default limit on the time that one file may take to parse."""
+
+
+def language_of(path: str, content: str = "") -> str | None:
+    """The language of a file by its name and, where that leaves it open, by its content.
+
+    Returns:
+        A lower-case name (``python``, ``cpp``, ``markdown``, ``yaml``, …), ``text`` for plain
+        text, or ``None`` where nothing is known.
+    """
+    name = path.rpartition("/")[2]
+    extension = name.rpartition(".")[2].lower() if "." in name else ""
+    if extension == "h" and _CPP_HEADER.search(content):
+        return "cpp"
+    if known := _EXTENSIONS.get(extension):
+        return known
+    tags = tags_of(name)
+    if "binary" in tags:
+        return None
+    if names := sorted(tags - _NOT_LANGUAGES):
+        return "text" if names[0] == "plain-text" else names[0]
+    if shebang := _SHEBANG.match(content):
+        return _INTERPRETERS.get(shebang.group(1))
+    return None
+
+
+def tags_of(path: str) -> set[str]:
+    """What ``identify`` knows of a file by its name: ``{"text", "python"}``, ``{"binary", …}``."""
+    from identify import identify
+
+    return set(identify.tags_from_filename(path))
+
+
+def has_grammar(language: str | None) -> bool:
+    """Whether ``parse`` knows the language."""
+    return language in _GRAMMARS
+
+
+def parse(language: str, source: bytes, seconds: float = PARSE_SECONDS) -> Tree | None:
+    """The concrete syntax tree of UTF-8 source; faulty code gives a tree with error nodes.
+
+    Returns:
+        ``None`` where the language has no grammar or parsing took longer than ``seconds``.
+    """
+    if not has_grammar(language):
+        return None
+    from tree_sitter import Parser
+
+    deadline = time.monotonic() + seconds
+    try:
+        return Parser(_grammar(language)).parse(
+            lambda offset, _: source[offset : offset + 65536],
+            progress_callback=lambda _offset, _error: time.monotonic() > deadline,
+        )
+    except ValueError:
+        return None
+
+
+@cache
+def _grammar(language: str) -> Language:
+    from tree_sitter import Language
+
+    module, function = _GRAMMARS[language]
+    return Language(getattr(import_module(module), function)())

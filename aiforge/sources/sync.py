@@ -1,0 +1,352 @@
+"""Bring a source up to date: git repository, local directory or upload → snapshot."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiforge.errors import Failure, InvalidInput
+from aiforge.settings import get_settings
+from aiforge.sources import snapshot, uploads
+from aiforge.sources.commands import GitCommands
+from aiforge.sources.filters import Filters
+from aiforge.sources.git import Mirror
+from aiforge.sources.licenses import is_license_file
+from aiforge.sources.limits import Deadline, Limits, Progress
+from aiforge.sources.remote import Remote, check_branch, git_directory, parse_remote
+from aiforge.sources.snapshot import Entry, Manifest, list_files, read_manifest
+from aiforge.sources.writer import Builder
+from aiforge.storage import Storage, git_mirror, latest_snapshot, snapshot_dir, source_dir
+
+__all__ = [
+    "Limits",
+    "Progress",
+    "SyncResult",
+    "list_files",
+    "read_manifest",
+    "sync_git",
+    "sync_local",
+    "sync_upload",
+]
+
+
+@dataclass(frozen=True)
+class SyncResult:
+    """What a sync left behind; ``snapshot`` is a directory relative to the storage."""
+
+    revision: str
+    file_count: int
+    skipped_count: int
+    total_bytes: int
+    snapshot: str
+
+
+def no_progress(_fraction: float, _stage: str) -> None:
+    """Report progress to nobody."""
+
+
+def sync_git(
+    storage: Storage,
+    source_id: str,
+    url: str,
+    *,
+    branch: str | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    allowed_roots: Sequence[Path] = (),
+    allowed_hosts: Collection[str] = (),
+    ssh_key: Path | None = None,
+    limits: Limits | None = None,
+    progress: Progress = no_progress,
+) -> SyncResult:
+    """Read the newest commit of a branch of a repository.
+
+    The commit's snapshot is reused where there is one, and rows of the snapshot before it
+    where blobs did not change. A first sync that fails leaves nothing behind.
+
+    Args:
+        branch: The remote's default branch when absent.
+        allowed_roots: Directories below which local repositories may lie.
+        allowed_hosts: Hosts whose private addresses are accepted.
+        ssh_key: Private key for ``ssh`` addresses; the user's own keys when absent.
+
+    Raises:
+        InvalidInput: ``url_invalid``, ``url_not_allowed``, ``url_has_credentials``,
+            ``path_not_allowed``, ``branch_invalid``, ``branch_not_found``, ``pattern_invalid``.
+        Failure: ``source_unreachable``, ``source_unsafe``, ``source_empty``,
+            ``source_no_files``, ``source_too_large``, ``source_too_many_files``,
+            ``source_timeout``, ``disk_full``, ``no_git``.
+    """
+    limits = limits or Limits()
+    filters = Filters(include, exclude, limits)
+    remote = parse_remote(url, allowed_roots, allowed_hosts)
+    if branch is not None:
+        check_branch(branch)
+    if remote.protocol == "file":
+        remote = _local_repository(remote, url, allowed_roots)
+    deadline = Deadline(limits.max_seconds)
+    directory = _mirror_directory(storage, source_id)
+    with (
+        _leaving_nothing(storage, source_id, source_dir(source_id), directory),
+        GitCommands(directory, deadline, ssh_key) as git,
+    ):
+        mirror = Mirror(directory, git, limits, url)
+        progress(0.0, "asking for the newest commit")
+        head = mirror.head(remote, branch)
+        if reused := _reuse(storage, source_id, f"{head.commit}-{filters.digest}"):
+            return reused
+        commit = mirror.fetch(remote, head, lambda part: progress(0.5 * part, "fetching"))
+        builder = Builder(
+            storage,
+            source_id,
+            Manifest(revision=f"{commit}-{filters.digest}", commit=commit, branch=head.branch),
+            read=lambda entries: mirror.read(entry.blob for entry in entries),
+            previous=snapshot.latest(storage, source_id),
+            filters=filters,
+            limits=limits,
+            deadline=deadline,
+            progress=lambda part, stage: progress(0.5 + 0.5 * part, stage),
+        )
+        return _finish(storage, source_id, builder.build(mirror.entries(commit)))
+
+
+def sync_local(
+    storage: Storage,
+    source_id: str,
+    url: str,
+    *,
+    branch: str | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    allowed_roots: Sequence[Path] = (),
+    limits: Limits | None = None,
+    progress: Progress = no_progress,
+) -> SyncResult:
+    """Read a directory below the allowed roots; one that is a git repository by its commits.
+
+    Raises:
+        InvalidInput: ``path_not_allowed``, ``url_invalid``, ``branch_not_found``.
+        Failure: As ``sync_git``.
+    """
+    limits = limits or Limits()
+    remote = parse_remote(url, allowed_roots)
+    if remote.protocol != "file":
+        raise InvalidInput(
+            f"{url!r} is no local directory. Give its absolute path, or use the type git.",
+            code="url_invalid",
+            field="url",
+        )
+    root = Path(remote.address)
+    if not root.is_dir():
+        raise _unreachable(url, "there is no such directory")
+    if git_directory(root, allowed_roots):
+        return sync_git(
+            storage,
+            source_id,
+            url,
+            branch=branch,
+            include=include,
+            exclude=exclude,
+            allowed_roots=allowed_roots,
+            limits=limits,
+            progress=progress,
+        )
+    filters = Filters(include, exclude, limits)
+    deadline = Deadline(limits.max_seconds)
+    progress(0.0, "listing files")
+    entries = list(_walk(root, filters, limits, deadline))
+    with _leaving_nothing(storage, source_id, source_dir(source_id)):
+        return _sync_entries(
+            storage,
+            source_id,
+            entries,
+            read=lambda wanted: (_read_again(root, entry) for entry in wanted),
+            filters=filters,
+            limits=limits,
+            deadline=deadline,
+            progress=progress,
+        )
+
+
+def sync_upload(
+    storage: Storage,
+    source_id: str,
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    limits: Limits | None = None,
+    progress: Progress = no_progress,
+) -> SyncResult:
+    """Read what was uploaded for a source.
+
+    Raises:
+        InvalidInput: ``pattern_invalid``.
+        Failure: ``source_empty``, ``source_no_files``, ``source_too_large``, ``source_timeout``.
+    """
+    limits = limits or Limits()
+    received = uploads.Received(storage, source_id)
+    with _leaving_nothing(storage, source_id, snapshot_dir(source_id, "")):
+        return _sync_entries(
+            storage,
+            source_id,
+            received.entries,
+            read=received.read,
+            filters=Filters(include, exclude, limits),
+            limits=limits,
+            deadline=Deadline(limits.max_seconds),
+            progress=progress,
+        )
+
+
+def _sync_entries(
+    storage: Storage,
+    source_id: str,
+    entries: Sequence[Entry],
+    *,
+    read: snapshot.Reader,
+    filters: Filters,
+    limits: Limits,
+    deadline: Deadline,
+    progress: Progress,
+) -> SyncResult:
+    """Sync files that have no commit: their paths and contents name the revision."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    for entry in sorted(entries, key=lambda entry: entry.path):
+        digest.update(f"{entry.path}\0{entry.blob}\0{entry.skipped}\n".encode(errors="replace"))
+    revision = f"{digest.hexdigest()}-{filters.digest}"
+    if reused := _reuse(storage, source_id, revision):
+        return reused
+    builder = Builder(
+        storage,
+        source_id,
+        Manifest(revision=revision),
+        read=read,
+        previous=snapshot.latest(storage, source_id),
+        filters=filters,
+        limits=limits,
+        deadline=deadline,
+        progress=progress,
+    )
+    return _finish(storage, source_id, builder.build(entries))
+
+
+def _reuse(storage: Storage, source_id: str, revision: str) -> SyncResult | None:
+    if not snapshot.exists(storage, source_id, revision):
+        return None
+    return _finish(storage, source_id, read_manifest(storage, snapshot_dir(source_id, revision)))
+
+
+def _finish(storage: Storage, source_id: str, manifest: Manifest) -> SyncResult:
+    snapshot.mark_latest(storage, source_id, manifest.revision)
+    return SyncResult(
+        manifest.revision,
+        manifest.file_count,
+        manifest.skipped_count,
+        manifest.total_bytes,
+        snapshot_dir(source_id, manifest.revision),
+    )
+
+
+@contextlib.contextmanager
+def _leaving_nothing(
+    storage: Storage, source_id: str, directory: str, mirror: Path | None = None
+) -> Iterator[None]:
+    """Remove what a source's very first sync has made if it fails."""
+    first = not storage.exists(latest_snapshot(source_id))
+    try:
+        yield
+    except BaseException:
+        if first:
+            if mirror is not None:
+                shutil.rmtree(mirror, ignore_errors=True)
+            storage.delete(directory.rstrip("/"))
+        raise
+
+
+def _mirror_directory(storage: Storage, source_id: str) -> Path:
+    """Git needs a local disk; with an object store the mirror is a cache of this machine."""
+    if storage.is_local:
+        return Path(storage.full(git_mirror(source_id)))
+    return get_settings().home / "cache" / git_mirror(source_id)
+
+
+def _local_repository(remote: Remote, url: str, allowed_roots: Sequence[Path]) -> Remote:
+    root = Path(remote.address)
+    if not root.is_dir():
+        raise _unreachable(url, "there is no such directory")
+    directory = git_directory(root, allowed_roots)
+    if directory is None:
+        raise _unreachable(url, "it is not the root of a git repository")
+    return Remote("file", str(directory))
+
+
+def _unreachable(url: str, reason: str) -> Failure:
+    return Failure(f"Cannot read {url}: {reason}. Check the address.", code="source_unreachable")
+
+
+def _walk(root: Path, filters: Filters, limits: Limits, deadline: Deadline) -> Iterator[Entry]:
+    """Files below a directory; links are never followed, pruned directories named once."""
+    pending = [""]
+    count = 0
+    while pending:
+        deadline.check()
+        parent = pending.pop()
+        with os.scandir(root / parent) as found:
+            items = sorted(found, key=lambda item: item.name)
+        for item in items:
+            count += 1
+            if count > limits.max_files:
+                raise Failure(
+                    f"{root} has more than {limits.max_files:,} files. Choose one below it.",
+                    code="source_too_many_files",
+                )
+            path = f"{parent}{item.name}"
+            if item.is_symlink():
+                yield Entry(_printable(path), 0, "", "symbolic link")
+            elif item.is_dir():
+                if reason := filters.skip_directory(path):
+                    yield Entry(_printable(path) + "/", 0, "", reason)
+                else:
+                    pending.append(path + "/")
+            elif not item.is_file():
+                yield Entry(_printable(path), 0, "", "no regular file")
+            else:
+                yield _stat(root, path, filters)
+
+
+def _stat(root: Path, path: str, filters: Filters) -> Entry:
+    size = (root / path).lstat().st_size
+    if _printable(path) != path:
+        return Entry(_printable(path), size, "", "file name is not UTF-8")
+    reason = filters.skip_path(path, size)
+    if reason and not is_license_file(path):
+        return Entry(path, size, "", reason)
+    try:
+        return Entry(path, size, snapshot.blob_id(_read_file(root, path)))
+    except PermissionError:
+        return Entry(path, size, "", "no permission to read it")
+
+
+def _read_again(root: Path, entry: Entry) -> bytes:
+    data = _read_file(root, entry.path)
+    if snapshot.blob_id(data) != entry.blob:
+        raise Failure(f"{entry.path} changed while it was read. Sync again.", code="source_changed")
+    return data
+
+
+def _read_file(root: Path, path: str) -> bytes:
+    descriptor = os.open(root / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise Failure(f"{path} changed while it was read. Sync again.", code="source_changed")
+        return stream.read()
+
+
+def _printable(path: str) -> str:
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
