@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import time
 from pathlib import Path
@@ -35,6 +36,7 @@ def register(app: typer.Typer) -> None:
     """Add the platform's commands to the application."""
     command(app, "up", examples=_UP)(up)
     command(app, "down", examples="aiforge down")(down)
+    command(app, "env", examples='eval "$(aiforge env)"; ray job list')(env)
     command(app, "status", examples="aiforge status --json")(status)
     command(app, "doctor", examples="aiforge doctor")(doctor)
     command(app, "demo", examples=_DEMO)(demo)
@@ -77,8 +79,9 @@ def up(
     if detach:
         return
     cli.say("Ctrl-C stops it.")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.pause()
     finally:
         _stop(settings, cli.console)
 
@@ -89,6 +92,22 @@ def down(cli: Cli, home: Home = None) -> None:
     stopped = _stop(settings, cli.console)
     text = "Stopped." if stopped else f"Nothing was running from {settings.home}."
     cli.show({"stopped": stopped}, lambda console: console.print(text, markup=False))
+
+
+def env(cli: Cli, home: Home = None) -> None:
+    """Print the variables that `ray job submit` needs to reach the running platform."""
+    from aiforge.runtime import cluster
+
+    settings = _settings(home, None)
+    info = cluster.running(settings)
+    if info is None:
+        raise Unavailable(
+            f"Nothing runs from {settings.home}; start it with `aiforge up --detach`.",
+            code="platform_not_running",
+        )
+    variables = info.environment()
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    cli.show(variables, lambda console: print("\n".join(lines)))
 
 
 def status(cli: Cli) -> None:
@@ -243,10 +262,11 @@ def _where(
     return [
         ("ready", f"after {seconds:.1f} s"),
         ("api", f"{_url(settings)}  (OpenAPI: /openapi.json)"),
-        ("ray dashboard", info and info.dashboard),
+        ("ray dashboard", info.dashboard if info else None),
         ("database", _without_password(settings.resolved_database_url)),
         ("storage", settings.resolved_storage_uri),
-        ("logs", info and info.log),
+        ("logs", info.log if info else None),
+        ("batch runs", 'eval "$(aiforge env)"; ray job submit … (see configs/train)'),
         ("stop", "aiforge down"),
     ]
 

@@ -281,7 +281,7 @@ def _answers(endpoint: str) -> bool:
 
 def _is_head(info: ClusterInfo) -> bool:
     try:
-        return psutil.Process(info.pid).environ().get(CLUSTER_ID) == info.id
+        return bool(psutil.Process(info.pid).environ().get(CLUSTER_ID) == info.id)
     except (psutil.Error, OSError):
         return False
 

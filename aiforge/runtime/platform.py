@@ -24,6 +24,8 @@ from aiforge.settings import Settings
 if TYPE_CHECKING:
     from ray.serve import Application
 
+    from aiforge.services.context import Services
+
 APPLICATION = "aiforge"
 READY_SECONDS = 120.0
 
@@ -71,7 +73,7 @@ def connect(settings: Settings) -> None:
     Raises:
         Unavailable: No cluster runs.
     """
-    address = settings.ray_address
+    address = settings.ray_address or _own_cluster()
     if not address:
         info = cluster.running(settings)
         if info is None:
@@ -92,9 +94,34 @@ def connect(settings: Settings) -> None:
     )
 
 
+def open_services(settings: Settings) -> Services:
+    """The use cases over the cluster that this process runs on, its actors started if need be.
+
+    Raises:
+        Unavailable: No cluster runs.
+    """
+    connect(settings)
+    import ray
+
+    from aiforge.runtime import dispatcher
+    from aiforge.services.context import Services
+    from aiforge.state import actor
+    from aiforge.storage import Storage
+
+    state = actor.start(settings)
+    dispatcher.start(settings)
+    storage = Storage(settings.resolved_storage_uri)
+    return Services(state, storage, settings, cluster_resources=ray.cluster_resources)
+
+
 def _prepare_environment(settings: Settings) -> None:
     environment = cluster.client_environment(settings)
     os.environ.update(environment)
+
+
+def _own_cluster() -> str | None:
+    """The cluster that this process is a submitted job of, if it is one."""
+    return "auto" if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else None
 
 
 def _import_in_background(settings: Settings) -> threading.Thread:
