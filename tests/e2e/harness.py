@@ -1,0 +1,64 @@
+"""Runs the command line as a user does."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiforge.settings import Settings
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A running platform and the command line that talks to it."""
+
+    home: Path
+    port: int
+    up: dict[str, Any]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(home=self.home, port=self.port)
+
+    def run(self, *arguments: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+        return aiforge(*arguments, home=self.home, port=self.port, timeout=timeout)
+
+
+def aiforge(
+    *arguments: str, home: Path, port: int, timeout: float = 280, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "DS_"))
+    }
+    environment |= {
+        "AIFORGE_HOME": str(home),
+        "AIFORGE_PORT": str(port),
+        "AIFORGE_URL": f"http://127.0.0.1:{port}",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "aiforge.cli", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=cwd or home.parent,
+        check=False,
+    )
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
