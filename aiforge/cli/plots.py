@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from aiforge.schemas.jobs import JobMetricsHistory
@@ -42,10 +43,13 @@ def loss_curve(history: JobMetricsHistory, title: str, path: Path) -> Path:
     return path
 
 
-def _smoothed(values: list[float], decay: float = 0.8) -> list[float]:
-    """Exponential moving average, corrected for its start."""
+def _smoothed(values: list[float | None], decay: float = 0.8) -> list[float]:
+    """Exponential moving average, corrected for its start; a gap keeps the value before it."""
     smoothed, total, weight = [], 0.0, 0.0
     for value in values:
+        if value is None:
+            smoothed.append(total / weight if weight else math.nan)
+            continue
         total = decay * total + (1 - decay) * value
         weight = decay * weight + (1 - decay)
         smoothed.append(total / weight)

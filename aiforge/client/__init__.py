@@ -5,6 +5,7 @@ Errors of the server are raised as the classes of ``aiforge.errors``.
 
 from aiforge.client._client import DEFAULT_URL, AIForge, AsyncAIForge
 from aiforge.client._flows.common import Page
+from aiforge.client._flows.jobs import require_completed
 from aiforge.client._handles import (
     AsyncDataset,
     AsyncJob,
@@ -28,4 +29,5 @@ __all__ = [
     "RetryPolicy",
     "ServerUnreachable",
     "Source",
+    "require_completed",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
@@ -16,6 +17,8 @@ from aiforge.client._flow import AsyncDriver, Driver, Flow, ItemFlow
 P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
+
+_RESULT = re.compile(r"^(?:Item)?Flow\[(.*)\]$")
 
 
 class Blocking(Protocol):
@@ -97,7 +100,9 @@ def documented(
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     signature = inspect.signature(flow)
     parameters = list(signature.parameters.values())[1 if bound else 0 :]
+    returned = _RESULT.sub(r"\1", str(signature.return_annotation))
+    method.__annotations__ = method.__annotations__ | {"return": returned}
     method.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[own, *parameters]
+        parameters=[own, *parameters], return_annotation=returned
     )
     return method

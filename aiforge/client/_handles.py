@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, ClassVar, Concatenate, ParamSpec, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Concatenate, ParamSpec, Protocol, Self, TypeVar, cast
 
 from pydantic import BaseModel, PrivateAttr
 
@@ -48,7 +48,7 @@ class _Handle(BaseModel):
         """A handle on a value that the server answered."""
         handle = cls.model_construct(value.model_fields_set, **value.__dict__)
         handle._driver = driver
-        return handle
+        return cast(Self, handle)
 
     @classmethod
     def page(cls, driver: Any, values: Page[Any]) -> Page[Self]:

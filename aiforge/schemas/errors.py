@@ -13,6 +13,9 @@ from aiforge import errors
 from aiforge.errors import AIForgeError
 from aiforge.schemas.common import ErrorBody
 
+VALIDATION_FAILED = "Validation failed"
+"""Message of every error that lists the faults of a request in its detail."""
+
 _STATUS: dict[type[AIForgeError], int] = {
     errors.InvalidInput: 400,
     errors.SchemaViolation: 422,
@@ -58,6 +61,9 @@ def status_of(error: AIForgeError) -> int:
 def error_body(error: AIForgeError, request_id: str) -> ErrorBody:
     """The body that is sent for an error."""
     detail = error.detail | {"code": error.code, "requestId": request_id}
+    if isinstance(error, errors.InvalidInput) and "field" in detail and "errors" not in detail:
+        fault = {"field": detail["field"], "error": detail.get("error", error.message)}
+        detail |= fault | {"errors": [fault]}
     return ErrorBody(status=status_of(error), message=error.message, detail=detail)
 
 
@@ -72,6 +78,13 @@ def error_from_body(status: int, body: Any) -> AIForgeError:
         return kind(f"The server answered {status}{': ' + text[0][:200] if text else ''}.")
     detail = dict(body["detail"]) if isinstance(body.get("detail"), Mapping) else {}
     code = detail.pop("code", None)
-    error = kind(body["message"], code=code if isinstance(code, str) else None)
+    message = body["message"]
+    if message == VALIDATION_FAILED and isinstance(detail.get("errors"), list):
+        message += ": " + "; ".join(_fault(fault) for fault in detail["errors"][:3])
+    error = kind(message, code=code if isinstance(code, str) else None)
     error.detail = detail
     return error
+
+
+def _fault(fault: Any) -> str:
+    return f"{fault.get('field')}: {fault.get('error')}" if isinstance(fault, Mapping) else ""

@@ -90,12 +90,12 @@ class Job(Wire):
 
 
 class JobMetricsHistory(Wire):
-    """The loss curve of a job, as parallel lists."""
+    """The loss curve of a job, as parallel lists; ``null`` where a value was not finite."""
 
     steps: list[int]
-    losses: list[float]
-    learning_rates: list[float]
-    grad_norms: list[float]
+    losses: list[float | None]
+    learning_rates: list[float | None]
+    grad_norms: list[float | None]
     tokens_per_second: list[float | None] = Field(default_factory=list)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from aiforge.schemas.common import Request, Timestamp, Wire
 
@@ -30,6 +31,22 @@ class GitSourceRequest(Request):
     name: str | None = Field(default=None, min_length=1, max_length=200)
     include_patterns: list[Pattern] = Field(default_factory=list, max_length=500)
     exclude_patterns: list[Pattern] = Field(default_factory=list, max_length=500)
+
+
+class UploadFields(Request):
+    """The text fields of ``POST /data-sources`` with uploaded files."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=200)
+    include_patterns: list[Pattern] = Field(default_factory=list, max_length=500)
+    exclude_patterns: list[Pattern] = Field(default_factory=list, max_length=500)
+
+    @field_validator("include_patterns", "exclude_patterns", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """A form has one text for all patterns: separated by commas or line breaks."""
+        if not isinstance(value, str):
+            return value
+        return [part.strip() for part in re.split(r"[,\n]", value) if part.strip()]
 
 
 class SourceCreated(Wire):

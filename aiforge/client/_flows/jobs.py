@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from aiforge.client._flow import Emit, Flow, ItemFlow, Sleep
 from aiforge.client._flows.common import (
@@ -49,7 +49,7 @@ def fine_tune(
     max_seq_length: int | None = None,
     seed: int | None = None,
     num_workers: int | None = None,
-    zero_stage: Literal[0, 1, 2, 3] | None = None,
+    zero_stage: int | None = None,
     quantize_base: bool | None = None,
     target_modules: Sequence[str] | None = None,
     resume_from: str | None = None,

@@ -1,0 +1,1 @@
+"""The REST API: a router per resource over the services, and the Serve application."""

@@ -1,0 +1,66 @@
+"""The API as a Ray Serve application."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import ray
+from fastapi import FastAPI
+from ray import serve
+from ray.serve import Application
+
+from aiforge.api.factory import create_app
+from aiforge.errors import Unavailable
+from aiforge.services.context import Services
+from aiforge.settings import Settings
+from aiforge.state import actor
+from aiforge.storage import Storage
+
+MAX_ONGOING_REQUESTS = 1000
+"""Per replica. Requests mostly wait for the state, and an event stream lasts for long."""
+
+
+class Api:
+    """One replica: the REST API over the cluster's state."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self._settings = Settings.model_validate(settings)
+        self._services: Services | None = None
+
+    async def __serve_build_asgi_app__(self) -> FastAPI:
+        """Called by Serve once the replica exists."""
+        self._services = await asyncio.to_thread(self._open)
+        app = create_app(self._services)
+        app.openapi()
+        return app
+
+    def _open(self) -> Services:
+        state = actor.connect(self._settings)
+        storage = Storage(self._settings.resolved_storage_uri)
+        return Services(state, storage, self._settings, cluster_resources=ray.cluster_resources)
+
+    async def check_health(self) -> None:
+        """Called by Serve; what it raises has the replica replaced.
+
+        A state that is away is not the replica's illness: another replica would not see it either.
+        """
+        if self._services is None:
+            raise Unavailable("The replica has not been initialised.")
+
+
+def build(settings: Settings | dict[str, Any] | None = None) -> Application:
+    """The application, for ``serve.run`` and ``serve run aiforge.api.app:build``.
+
+    Args:
+        settings: Fields of ``Settings``; those of the environment when absent.
+    """
+    given = settings if isinstance(settings, Settings) else Settings(**(settings or {}))
+    deployment = serve.deployment(
+        serve.ingress()(Api),
+        name="Api",
+        max_ongoing_requests=MAX_ONGOING_REQUESTS,
+        ray_actor_options={"num_cpus": 0},
+        graceful_shutdown_timeout_s=5,
+    )
+    return deployment.bind(given.model_dump(mode="json"))

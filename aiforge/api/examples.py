@@ -1,0 +1,189 @@
+"""Bodies as the documentation shows them; a test holds each against its type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Example = dict[str, Any]
+
+MOMENT = "2026-01-15T10:00:00.000Z"
+
+HEALTH: Example = {
+    "status": "healthy",
+    "timestamp": MOMENT,
+    "checks": {"database": True, "ollama": True, "gpu": True},
+}
+
+STATUS: Example = {
+    "healthy": True,
+    "version": "1.0.0",
+    "uptime": 86400.0,
+    "cpu": {"utilization": 45.0, "cores": 8},
+    "memory": {"total": 16000000000, "used": 8000000000},
+    "gpu": None,
+    "gpus": [],
+    "ollama": {"status": "running", "version": "0.1.0", "modelsLoaded": ["myproject:latest"]},
+    "runningJobs": 1,
+    "queuedJobs": 0,
+}
+
+SOURCE: Example = {
+    "id": "src-1",
+    "name": "my-repo",
+    "type": "git",
+    "status": "synced",
+    "url": "https://github.com/owner/my-repo",
+    "branch": "main",
+    "includePatterns": ["*.py"],
+    "excludePatterns": ["tests/"],
+    "fileCount": 50,
+    "skippedCount": 3,
+    "totalBytes": 183200,
+    "revision": "4f2d3a9c1b",
+    "createdAt": MOMENT,
+    "lastSyncedAt": MOMENT,
+    "progress": 100.0,
+    "error": None,
+    "errorCode": None,
+}
+
+SOURCE_REQUEST: Example = {
+    "type": "git",
+    "url": "https://github.com/owner/my-repo",
+    "branch": "main",
+    "name": "my-repo",
+    "includePatterns": ["*.py"],
+    "excludePatterns": ["tests/"],
+}
+
+SOURCE_CREATED: Example = {"sourceId": "src-new", "parsingJobId": "parse-1"}
+
+SYNC_STARTED: Example = {"jobId": "parse-2", "message": "Sync started"}
+
+FILE: Example = {
+    "path": "src/main.py",
+    "size": 2048,
+    "language": "python",
+    "blob": "3b18e512dba79e4c8300dd08aeb37f8e728b8dad",
+    "skipped": None,
+}
+
+DATASET: Example = {
+    "id": "ds-1",
+    "name": "test-dataset",
+    "status": "ready",
+    "exampleCount": 1500,
+    "trainCount": 1350,
+    "validationCount": 150,
+    "chunkCount": 420,
+    "format": "alpaca",
+    "createdAt": MOMENT,
+    "sourceIds": ["src-1"],
+    "quality": 0.82,
+    "progress": 100.0,
+    "stage": None,
+    "error": None,
+    "errorCode": None,
+}
+
+DATASET_DETAIL: Example = DATASET | {
+    "preview": [
+        {
+            "instruction": "Explain the function...",
+            "input": "def calculate_sum(a, b)...",
+            "output": "This function takes two parameters...",
+        }
+    ],
+    "report": None,
+}
+
+GENERATE_REQUEST: Example = {
+    "name": "my-dataset",
+    "sourceIds": ["src-1", "src-2"],
+    "format": "alpaca",
+    "maxExamples": 1000,
+}
+
+GENERATED: Example = {"datasetId": "ds-new", "status": "generating"}
+
+FINE_TUNE_REQUEST: Example = {
+    "projectName": "myproject",
+    "datasetId": "ds-1",
+    "baseModel": "Llama-3.2-3B",
+    "epochs": 3,
+    "learningRate": 0.0001,
+    "rank": 64,
+    "batchSize": 4,
+    "gradientAccumulation": 4,
+    "warmupSteps": 100,
+    "weightDecay": 0.01,
+}
+
+FINE_TUNED: Example = {
+    "jobId": "job-new",
+    "status": "queued",
+    "message": "Training job queued successfully",
+}
+
+JOB: Example = {
+    "id": "job-1",
+    "projectName": "myproject",
+    "status": "running",
+    "baseModel": "Llama-3.2-3B",
+    "method": "pissa",
+    "progress": 45.0,
+    "metrics": {
+        "loss": 1.234,
+        "currentEpoch": 2,
+        "totalEpochs": 3,
+        "currentStep": 450,
+        "totalSteps": 1000,
+        "learningRate": 0.00008,
+        "gradNorm": 0.9,
+        "tokensPerSecond": 5200.0,
+        "remainingSeconds": 310.0,
+    },
+    "config": {"epochs": 3, "learningRate": 0.0001, "rank": 64, "batchSize": 4},
+    "createdAt": MOMENT,
+    "startedAt": MOMENT,
+    "finishedAt": None,
+    "datasetId": "ds-1",
+    "datasetName": "test-dataset",
+    "stage": "training",
+    "queuedReason": None,
+    "error": None,
+    "errorCode": None,
+    "result": {},
+}
+
+METRICS: Example = {
+    "steps": [1, 2, 3],
+    "losses": [3.2, 2.8, 2.5],
+    "learningRates": [0.0001, 0.0001, 0.0001],
+    "gradNorms": [1.2, 1.1, 0.9],
+    "tokensPerSecond": [5100.0, 5200.0, 5190.0],
+}
+
+LOGS: Example = {
+    "logs": ["[INFO] Starting training...", "[INFO] Epoch 1/3"],
+    "lastUpdated": MOMENT,
+}
+
+CANCELLED: Example = {"message": "Job cancelled"}
+
+DELETED: Example = {"message": "Deleted"}
+
+VALIDATION: Example = {
+    "jobId": "job-1",
+    "modelId": "model-1",
+    "runAt": MOMENT,
+    "metrics": {"codebleu": 0.78, "humaneval": 0.65, "perplexity": 12.3, "latency": 45.0},
+    "baseline": {"perplexity": 31.7},
+    "passed": True,
+}
+
+EVENT_STREAM = (
+    "id: 17\nevent: job.running\n"
+    f'data: {{"sequence":17,"at":"{MOMENT}","type":"job.running","resourceId":"job-1",'
+    '"data":{"kind":"train"}}\n\n: heartbeat\n\n'
+)

@@ -1,0 +1,109 @@
+"""The OpenAPI document: what FastAPI finds out, and what it cannot know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+
+from aiforge.api.middleware import ENVELOPE
+
+_REFERENCE = "#/components/schemas/{model}"
+
+_DESCRIPTION = f"""\
+Long work (reading a source, building a dataset, training) goes on behind the requests: `POST` \
+answers at once with an identifier, and `GET` shows how far it is. `GET /events` and \
+`GET /jobs/{{job_id}}/events` stream what happens.
+
+Every error has the body `{{"status", "message", "detail": {{"code", "requestId", …}}}}`.
+
+A client that sends `Accept: {ENVELOPE}` gets every successful answer as `{{"data", "meta"}}`.
+
+A repeated `POST` with the same `Idempotency-Key` changes nothing and is answered as the first.
+"""
+
+_META: dict[str, Any] = {
+    "title": "Meta",
+    "type": "object",
+    "required": ["timestamp"],
+    "properties": {
+        "timestamp": {"type": "string", "format": "date-time"},
+        "total": {"type": "integer", "minimum": 0},
+        "limit": {"type": "integer", "minimum": 1},
+        "offset": {"type": "integer", "minimum": 0},
+    },
+}
+
+_extra: dict[str, type[BaseModel]] = {}
+
+
+def operation_id(route: APIRoute) -> str:
+    """``list_jobs`` as ``listJobs``: what generated clients name their methods after."""
+    head, *tail = route.name.split("_")
+    return head + "".join(part.title() for part in tail)
+
+
+def schema_of(model: type[BaseModel]) -> dict[str, str]:
+    """A reference to a model that no route declares in its signature."""
+    _extra[model.__name__] = model
+    return {"$ref": _REFERENCE.format(model=model.__name__)}
+
+
+def install(app: FastAPI) -> None:
+    """Have an application serve the completed document."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    found = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=_DESCRIPTION,
+        routes=app.routes,
+    )
+    schemas = found["components"]["schemas"]
+    for name, model in _extra.items():
+        described = model.model_json_schema(ref_template=_REFERENCE)
+        schemas.update(described.pop("$defs", {}))
+        schemas[name] = described
+    schemas["Meta"] = _META
+    for path in found["paths"].values():
+        for operation in path.values():
+            _complete(operation)
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    return found
+
+
+def _complete(operation: dict[str, Any]) -> None:
+    """Drop what no route answers, and add the envelope to what each may."""
+    responses = operation["responses"]
+    default = responses.get("422", {}).get("content", {}).get("application/json", {})
+    if default.get("schema", {}).get("$ref", "").endswith("HTTPValidationError"):
+        del responses["422"]
+    for status, response in responses.items():
+        response.setdefault("headers", {})["X-Request-Id"] = {
+            "description": "Names this request in the logs.",
+            "schema": {"type": "string"},
+        }
+        plain = response.get("content", {}).get("application/json")
+        if status.startswith("2") and plain:
+            response["content"][ENVELOPE] = {"schema": _enveloped(plain["schema"])}
+
+
+def _enveloped(schema: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": ["data", "meta"],
+        "properties": {"data": schema, "meta": {"$ref": "#/components/schemas/Meta"}},
+    }

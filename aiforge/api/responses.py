@@ -1,0 +1,64 @@
+"""What routes declare to answer: their example, and the errors that can come instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiforge.schemas.common import ErrorBody
+
+_MEANING = {
+    400: ("A value is out of its range or not acceptable.", "validation_failed"),
+    404: ("There is no such resource.", "not_found"),
+    409: ("The state of the resource does not allow it.", "conflict"),
+    413: ("The body is too large.", "body_too_large"),
+    415: ("The media type is not accepted.", "unsupported_media_type"),
+    422: ("The request does not have the declared shape.", "schema_violation"),
+    500: ("A fault of the platform; the log has it under `requestId`.", "internal_error"),
+    503: (
+        "Something that the platform depends on is away; `Retry-After` says for how long.",
+        "state_unavailable",
+    ),
+}
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+def answers(example: Any, *errors: int, status: int = 200, paged: bool = False) -> Responses:
+    """What a route answers.
+
+    Args:
+        example: A body of the successful answer.
+        errors: Statuses that it may answer beside 500 and 503, which every route may.
+        status: Of the successful answer.
+        paged: The answer is one page of a list.
+    """
+    success: dict[str, Any] = {"content": {"application/json": {"example": example}}}
+    if paged:
+        success["headers"] = {
+            "X-Total-Count": {
+                "description": "Number of items that the filters match.",
+                "schema": {"type": "integer", "minimum": 0},
+            }
+        }
+        errors = (400, 422, *errors)
+    return {status: success, **{code: error(code) for code in sorted({*errors, 500, 503})}}
+
+
+def error(status: int) -> dict[str, Any]:
+    """The declaration of one error."""
+    meaning, code = _MEANING[status]
+    example = {
+        "status": status,
+        "message": meaning,
+        "detail": {"code": code, "requestId": "req-01k8zj4m7q9v2x5c8b1n4d6f0h"},
+    }
+    declared: dict[str, Any] = {
+        "model": ErrorBody,
+        "description": meaning,
+        "content": {"application/json": {"example": example}},
+    }
+    if status == 503:
+        declared["headers"] = {
+            "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}
+        }
+    return declared

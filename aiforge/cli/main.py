@@ -1,0 +1,45 @@
+"""The ``aiforge`` command and its nouns."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from aiforge import __version__
+from aiforge.cli import dataset, job, platform, source, train
+
+app = typer.Typer(
+    name="aiforge",
+    help="From a code repository to a language model that knows it.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="[bold]First steps[/]\n\naiforge demo\n\naiforge up --detach\n\n"
+    "aiforge source add https://github.com/owner/repository\n\n"
+    "aiforge dataset generate first --source src-…\n\naiforge train myproject",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"aiforge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+    ] = False,
+) -> None:
+    """From a code repository to a language model that knows it."""
+
+
+platform.register(app)
+train.register(app)
+app.add_typer(source.app, name="source")
+app.add_typer(dataset.app, name="dataset")
+app.add_typer(job.app, name="job")

@@ -1,0 +1,111 @@
+"""``aiforge train``: start a fine-tuning job and follow it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from aiforge.cli.frame import Cli, command
+from aiforge.cli.job import follow_or_detach, job_details
+from aiforge.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from aiforge.schemas.jobs import Method
+
+DEFAULT_BASE_MODEL = "forge-tiny"
+
+_EXAMPLES = """
+aiforge train myproject                                  (newest dataset, forge-tiny)
+aiforge train myproject --dataset ds-… --base-model Llama-3.2-3B --epochs 3
+aiforge train myproject --source src-… --detach          (builds the dataset first)
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    command(app, "train", examples=_EXAMPLES)(train)
+
+
+def train(
+    cli: Cli,
+    project: Annotated[str, typer.Argument(help="What the model is for; names it.")],
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", "-D", help="Id; the newest ready one by default.")
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", "-s", help="Build a dataset from these sources first."),
+    ] = None,
+    base_model: Annotated[
+        str, typer.Option("--base-model", "-m", help="Alias, hub id or directory.")
+    ] = DEFAULT_BASE_MODEL,
+    epochs: Annotated[int | None, typer.Option("--epochs")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr")] = None,
+    rank: Annotated[int | None, typer.Option("--rank", help="Of the adapter.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Per worker.")] = None,
+    gradient_accumulation: Annotated[int | None, typer.Option("--gradient-accumulation")] = None,
+    warmup_steps: Annotated[int | None, typer.Option("--warmup-steps")] = None,
+    weight_decay: Annotated[float | None, typer.Option("--weight-decay")] = None,
+    method: Annotated[str | None, typer.Option("--method", help="pissa, lora or full.")] = None,
+    max_seq_length: Annotated[
+        int | None, typer.Option("--max-seq-length", help="Tokens per example.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option("--workers", help="Ray Train workers.")] = None,
+    zero_stage: Annotated[
+        int | None, typer.Option("--zero-stage", help="DeepSpeed ZeRO: 0 to 3.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of everything random.")] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow/--detach", help="Show progress until it has ended.")
+    ] = True,
+) -> None:
+    """Fine-tune a model on a dataset and follow it; Ctrl-C leaves the job running."""
+    if dataset and source:
+        raise typer.BadParameter("give --dataset or --source, not both")
+    dataset_id = dataset or (_build(cli, project, source) if source else _newest(cli))
+    job = cli.forge.jobs.fine_tune(
+        project,
+        dataset_id,
+        base_model,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        rank=rank,
+        batch_size=batch_size,
+        gradient_accumulation=gradient_accumulation,
+        warmup_steps=warmup_steps,
+        weight_decay=weight_decay,
+        method=cast("Method | None", method),
+        max_seq_length=max_seq_length,
+        num_workers=workers,
+        zero_stage=zero_stage,
+        seed=seed,
+    )
+    cli.say(f"Job {job.id} on dataset {job.dataset_name}.")
+    if follow:
+        job = follow_or_detach(cli, job.id)
+    elif not cli.as_json:
+        cli.say(f"Follow it: aiforge job follow {job.id}")
+        return
+    cli.show(job, job_details(job))
+
+
+def _newest(cli: Cli) -> str:
+    for dataset in cli.forge.datasets.list(limit=500):
+        if dataset.status == "ready":
+            cli.say(f"No --dataset given: taking the newest, {dataset.name} ({dataset.id}).")
+            return dataset.id
+    raise InvalidInput(
+        "There is no ready dataset; build one with `aiforge dataset generate NAME --source SRC`, "
+        "or give --source.",
+        code="no_dataset",
+    )
+
+
+def _build(cli: Cli, project: str, sources: list[str]) -> str:
+    from aiforge.cli.progress import follow_dataset
+
+    created = cli.forge.datasets.generate(project, sources)
+    dataset = follow_dataset(cli.forge, created.id, cli.console)
+    cli.say(f"Dataset {dataset.id}: {dataset.example_count:,} examples.")
+    return dataset.id
