@@ -10,13 +10,12 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import TypeAdapter
-from pydantic.errors import PydanticUserError
+from pydantic import BaseModel, TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
@@ -226,13 +225,15 @@ def _descend(
 @cache
 def _parameters(endpoint: Any) -> dict[str, dict[str, Any]]:
     """JSON schemas of what an endpoint takes: its body under ``""``, the rest as objects."""
-    found: dict[str, dict[str, Any]] = {"query": {"properties": {}}}
-    for name, annotation in get_type_hints(endpoint, include_extras=True).items():
-        try:
-            schema = TypeAdapter(annotation).json_schema()
-        except (PydanticUserError, TypeError):
-            continue
-        found["query"]["properties"][name] = schema
-        if "properties" in _descend(schema, schema, ()) and name != "return":
-            found[""] = schema
+    query: dict[str, Any] = {}
+    found = {"query": {"properties": query}}
+    hints = get_type_hints(endpoint, include_extras=True)
+    hints.pop("return", None)
+    for name, annotation in hints.items():
+        annotated = get_origin(annotation) is Annotated
+        kind = get_args(annotation)[0] if annotated else annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            found[""] = kind.model_json_schema()
+        elif annotated and kind is int:
+            query[name] = TypeAdapter(annotation).json_schema()
     return found
