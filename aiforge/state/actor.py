@@ -1,0 +1,187 @@
+"""The state as a detached actor, the single writer of the database, and its client.
+
+The actor holds nothing that it cannot read again. Ray starts it anew after a crash and repeats
+the calls that were under way; the request id of a write makes the repetition harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayError
+
+from aiforge.errors import AIForgeError, InternalError, Unavailable
+from aiforge.settings import Settings
+from aiforge.state.access import Op, State
+from aiforge.state.ops import name_of, resolve
+from aiforge.state.store import RequestKey, Store
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+NAME = "state"
+CALL_SECONDS = 30.0
+MOST_CALLS = 10_000
+"""Calls that may be under way at once; each client of an event stream holds one."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What an operation gave; an error crosses as a value, so that it arrives as its own class."""
+
+    value: Any = None
+    error: AIForgeError | None = None
+
+
+class StateActor:
+    """Carries out the operations that its clients name."""
+
+    def __init__(self, database_url: str) -> None:
+        self._store = Store(database_url)
+
+    async def call(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], key: RequestKey
+    ) -> Reply:
+        """Carry out one operation, once per key."""
+        return await self._reply(name, lambda op: self._store.call(op, args, kwargs, key))
+
+    async def wait(
+        self,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        topic: str | None,
+        timeout: float,
+    ) -> Reply:
+        """Repeat a read as commits come in until its result is true."""
+        return await self._reply(
+            name, lambda op: self._store.wait(op, args, kwargs, topic, timeout)
+        )
+
+    async def _reply(self, name: str, carry_out: Callable[[Callable[..., Any]], Any]) -> Reply:
+        try:
+            return Reply(await carry_out(resolve(name)))
+        except AIForgeError as error:
+            return Reply(error=error)
+        except Exception:
+            reference = uuid.uuid4().hex[:12]
+            _log.exception("Operation %s failed, reference %s", name, reference)
+            return Reply(
+                error=InternalError(
+                    f"The state failed at {name}; its log has the trace under {reference}."
+                )
+            )
+
+
+@dataclass
+class RayState(State):
+    """Reaches the actor by its name, from any process of the cluster; picklable."""
+
+    namespace: str
+    key: RequestKey | None = None
+    timeout: float = CALL_SECONDS
+    _handle: Any = field(default=None, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_handle": None}
+
+    async def call(self, op: Op[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        answer = self._submit(op, args, kwargs)
+        return _value(await self._await(answer, self.timeout))  # type: ignore[no-any-return]
+
+    def call_sync(self, op: Op[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            reply = ray.get(self._submit(op, args, kwargs), timeout=self.timeout)
+        except (RayError, GetTimeoutError) as error:
+            raise self._away(error) from error
+        return _value(reply)  # type: ignore[no-any-return]
+
+    def send(self, op: Op[P, T], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            self._submit(op, args, kwargs)
+        except AIForgeError as error:
+            _log.warning("A report was not sent: %s", error.message)
+
+    async def wait(
+        self, timeout: float, topic: str | None, op: Op[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        answer = self._actor().wait.remote(name_of(op), args, kwargs, topic, timeout)
+        reply = await self._await(answer, timeout + self.timeout)
+        return _value(reply)  # type: ignore[no-any-return]
+
+    def once(self, key: RequestKey | None) -> State:
+        return RayState(self.namespace, key, self.timeout, self._handle) if key else self
+
+    def _submit(self, op: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        key = self.key or RequestKey(uuid.uuid4().hex)
+        return self._actor().call.remote(name_of(op), args, kwargs, key)
+
+    async def _await(self, answer: Any, seconds: float) -> Reply:
+        try:
+            async with asyncio.timeout(seconds):
+                reply: Reply = await answer
+        except (RayError, TimeoutError) as error:
+            raise self._away(error) from error
+        return reply
+
+    def _actor(self) -> Any:
+        if self._handle is None:
+            try:
+                self._handle = ray.get_actor(NAME, namespace=self.namespace)
+            except (ValueError, RayError) as error:
+                raise self._away(error) from error
+        return self._handle
+
+    def _away(self, error: Exception) -> Unavailable:
+        if isinstance(error, RayActorError):
+            # A new actor may have taken the name.
+            self._handle = None
+        return Unavailable(
+            "The state of the platform does not answer; it restarts by itself, try again soon.",
+            code="state_unavailable",
+            retryAfter=5,
+        )
+
+
+def _value(reply: Reply) -> Any:
+    if reply.error is not None:
+        raise reply.error
+    return reply.value
+
+
+def start(settings: Settings) -> RayState:
+    """Start the actor on the head node, or find the one that runs; returns once it answers.
+
+    Raises:
+        AIForgeError: The database cannot be opened; the message says why.
+    """
+    actor = ray.remote(StateActor).options(
+        name=NAME,
+        namespace=settings.namespace,
+        lifetime="detached",
+        get_if_exists=True,
+        num_cpus=0,
+        resources={"node:__internal_head__": 0.001},
+        max_restarts=-1,
+        max_task_retries=-1,
+        max_concurrency=MOST_CALLS,
+    )
+    actor.remote(settings.resolved_database_url)
+    state = RayState(settings.namespace)
+    from aiforge.state import events
+
+    state.call_sync(events.latest)
+    return state
+
+
+def connect(settings: Settings) -> RayState:
+    """The client of the actor that runs under the settings' namespace."""
+    return RayState(settings.namespace)
