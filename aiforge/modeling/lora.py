@@ -140,13 +140,14 @@ def inject(
     rank: int,
     alpha: float,
     targets: Sequence[str] | None = None,
-    seed: int = 0,
+    seed: int | None = 0,
 ) -> dict[str, LoraLinear]:
     """Freeze a model and put a trainable low-rank adapter on each target layer.
 
     ``A`` is drawn from U(−1/√in, 1/√in), as PEFT does, from a generator seeded per layer name;
-    ``B`` is zero, so that the model's output is unchanged. A layer's rank is at most
-    the smaller side of its weight; the scaling stays ``alpha / rank``.
+    ``B`` is zero, so that the model's output is unchanged. Without a seed ``A`` is zero too, for
+    a caller that has values to put there. A layer's rank is at most the smaller side of its
+    weight; the scaling stays ``alpha / rank``.
 
     Returns:
         The adapters by layer name, in the model's order.
@@ -160,11 +161,11 @@ def inject(
     for name, linear in layers.items():
         capped = min(rank, linear.in_features, linear.out_features)
         adapter = LoraLinear(linear, capped, alpha / rank)
-        bound = 1 / math.sqrt(linear.in_features)
-        drawn = torch.empty(capped, linear.in_features)
-        drawn.uniform_(-bound, bound, generator=layer_generator(seed, name))
-        with torch.no_grad():
-            adapter.lora_A.copy_(drawn)
+        if seed is not None:
+            bound = 1 / math.sqrt(linear.in_features)
+            drawn = torch.empty(capped, linear.in_features)
+            drawn.uniform_(-bound, bound, generator=layer_generator(seed, name))
+            adapter.lora_A.data.copy_(drawn)
         model.set_submodule(name, adapter)
         adapters[name] = adapter
     return adapters

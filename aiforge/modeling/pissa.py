@@ -13,7 +13,9 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,13 @@ log = logging.getLogger(__name__)
 
 ALGORITHM = 1
 """Counted up when the same specification would give other factors."""
+
+MAX_AT_ONCE = 8
+"""Layers decomposed at the same time in one process."""
+
+DEFAULT_NITER = 4
+"""Leaves a residual at most 0.6 % larger than the best one on weights whose singular values fall
+as slowly as ``i^-0.3``; the full decomposition takes 15 to 40 times as long."""
 
 OVERSAMPLING = 8
 """Columns that the randomized range finder has beyond the rank."""
@@ -124,11 +133,13 @@ def _randomized_svd(
 
 
 @torch.no_grad()
-def residual(weight: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor:
-    """``W − s·B₀A₀``, computed in float32 from the rounded factors, in the type of ``W``."""
+def subtract_(weight: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor:
+    """Make ``W`` its residual ``W − s·B₀A₀``, computed in float32 from the rounded factors."""
     device = weight.device
     a, b = a.to(device, torch.float32), b.to(device, torch.float32)
-    return torch.addmm(weight.to(torch.float32), b, a, alpha=-scaling).to(weight.dtype)
+    if weight.dtype == torch.float32:
+        return weight.addmm_(b, a, alpha=-scaling)
+    return weight.copy_(torch.addmm(weight.to(torch.float32), b, a, alpha=-scaling))
 
 
 def compute_factors(
@@ -136,28 +147,55 @@ def compute_factors(
 ) -> Factors:
     """Factors of the given layers, on the CPU; give each worker its own share of the layers.
 
+    On a CPU several layers are decomposed at once, each by one thread: the matrices are too small
+    for more to pay, and on a busy machine threads that wait for each other cost tenfold.
+
     Args:
         weights: Original weights by layer name, as :func:`layer_weights` or
             :func:`shard_weights` give them.
         spec: How to decompose.
         progress: Called with (layers done, layers in all) after each layer.
     """
-    factors: Factors = {}
-    for count, (name, weight) in enumerate(weights.items(), start=1):
+
+    def decompose(name: str) -> tuple[Tensor, Tensor]:
         a, b = factorize(
-            weight,
+            weights[name],
             rank=spec.rank,
             alpha=spec.alpha,
             niter=spec.niter,
             seed=spec.seed,
             name=name,
         )
-        if a.shape[0] < spec.rank:
-            log.info("%s: rank %d is capped to %d, its smaller side", name, spec.rank, a.shape[0])
-        factors[name] = a.cpu(), b.cpu()
-        if progress:
-            progress(count, len(weights))
+        return a.cpu(), b.cpu()
+
+    factors: Factors = {}
+    with _layer_threads(weights.values()) as pool:
+        for name, (a, b) in zip(weights, pool.map(decompose, weights), strict=True):
+            if len(a) < spec.rank:
+                log.info("%s: rank %d is capped to %d, its smaller side", name, spec.rank, len(a))
+            factors[name] = a, b
+            if progress:
+                progress(len(factors), len(weights))
     return factors
+
+
+@contextmanager
+def _layer_threads(weights: Iterable[Tensor]) -> Iterator[ThreadPoolExecutor]:
+    """A pool that works on layers side by side, each with one thread.
+
+    It has the threads that torch has, at most ``MAX_AT_ONCE`` for the memory that
+    decompositions take, and one where the weights are not on the CPU.
+    """
+    before = torch.get_num_threads()
+    on_cpu = all(weight.device.type == "cpu" for weight in weights)
+    count = min(before, MAX_AT_ONCE) if on_cpu else 1
+    pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        # torch hands the last number that any thread set to every thread that starts later.
+        torch.set_num_threads(before)
 
 
 def layer_weights(layers: Mapping[str, nn.Linear | LoraLinear]) -> dict[str, Tensor]:
@@ -239,15 +277,22 @@ def ensure_factors(
     return computed, False
 
 
-@torch.no_grad()
 def apply_factors(adapters: Mapping[str, LoraLinear], factors: Mapping[str, Any]) -> None:
-    """Start adapters from factors: A and B become A₀ and B₀, the weight its residual, in place."""
-    for name, adapter in adapters.items():
-        a, b = factors[name]
-        adapter.weight.copy_(residual(adapter.weight, a, b, adapter.scaling))
-        adapter.lora_A.copy_(a)
-        adapter.lora_B.copy_(b)
+    """Start adapters from factors: A and B become A₀ and B₀, the weight its residual, in place.
+
+    One thread forms a residual, so that it does not depend on how many threads a process has.
+    """
+
+    def apply(name: str) -> None:
+        adapter, (a, b) = adapters[name], factors[name]
+        with torch.no_grad():
+            subtract_(adapter.weight, a, b, adapter.scaling)
+            adapter.lora_A.copy_(a)
+            adapter.lora_B.copy_(b)
         adapter.initial = (a, b)
+
+    with _layer_threads(adapter.weight for adapter in adapters.values()) as pool:
+        list(pool.map(apply, adapters))
 
 
 def to_plain_lora(a: Tensor, b: Tensor, a0: Tensor, b0: Tensor) -> tuple[Tensor, Tensor]:

@@ -89,7 +89,7 @@ def load_adapter(model: nn.Module, directory: Path) -> dict[str, LoraLinear]:
         raise Failure(
             f"The adapter in {directory} cannot be read: {error}", code="adapter_unreadable"
         ) from error
-    adapters = inject(model, rank=rank, alpha=alpha, targets=targets)
+    adapters = inject(model, rank=rank, alpha=alpha, targets=targets, seed=None)
     expected = {f"{_PREFIX}{n}.lora_{side}.weight" for n in adapters for side in "AB"}
     if expected != tensors.keys():
         raise Failure(
