@@ -118,8 +118,10 @@ class LocalEngine:
         """Masters and moments by parameter name."""
         moments = {p: s for o in self.optimizers for p, s in o.state.items()}
         return {
-            name: {"master": parameter.detach().cpu()}
-            | {key: torch.as_tensor(value).cpu() for key, value in moments[parameter].items()}
+            name: {
+                key: torch.as_tensor(value).detach().to("cpu", copy=True)
+                for key, value in ({"master": parameter} | moments.get(parameter, {})).items()
+            }
             for name, parameter in self.named
         }
 

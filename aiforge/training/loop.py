@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 
 from aiforge.errors import Cancelled, Failure
 from aiforge.schemas.runs import MetricPoint
-from aiforge.training.data import BatchPlan, PackedRows, collate
+from aiforge.training.data import BatchPlan, PackedRows
 from aiforge.training.engine import Engine
 from aiforge.training.schedule import Schedule
 
