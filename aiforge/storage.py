@@ -215,6 +215,16 @@ def adapter_dir(job_id: str) -> str:
     return f"{job_dir(job_id)}/adapter"
 
 
+def model_dir(job_id: str) -> str:
+    """The whole model of a job that trained every weight, in safetensors."""
+    return f"{job_dir(job_id)}/model"
+
+
+def train_result_file(job_id: str) -> str:
+    """What a training job did, written once all else it leaves behind is there."""
+    return f"{job_dir(job_id)}/training.json"
+
+
 def artifact_file(artifact_id: str) -> str:
     """Content of one artifact."""
     return f"artifacts/{artifact_id}"

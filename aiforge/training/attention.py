@@ -57,8 +57,13 @@ def document_attention(
     if groups > 1:
         key = key.repeat_interleave(groups, dim=1)
         value = value.repeat_interleave(groups, dim=1)
-    parts = zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True)
-    outputs = [_one(*part, scaling, sliding_window, softcap, dropout) for part in parts]
+    queries, keys, values = (
+        torch.split(tensor, list(lengths), dim=2) for tensor in (query, key, value)
+    )
+    outputs = [
+        _one(q, k, v, scaling, sliding_window, softcap, dropout)
+        for q, k, v in zip(queries, keys, values, strict=True)
+    ]
     return torch.cat(outputs, dim=2).transpose(1, 2), None
 
 
@@ -121,9 +126,11 @@ def _varlen(
     ends = torch.tensor((0, *lengths), dtype=torch.int32).cumsum(0, dtype=torch.int32)
     ends = ends.to(query.device, non_blocking=True)
     longest = max(lengths)
-    flat = (tensor[0].transpose(0, 1).contiguous() for tensor in (query, key, value))
-    output: torch.Tensor = varlen_attn(
-        *flat,
+    q, k, v = (tensor[0].transpose(0, 1).contiguous() for tensor in (query, key, value))
+    output = varlen_attn(
+        q,
+        k,
+        v,
         ends,
         ends,
         longest,
@@ -132,4 +139,5 @@ def _varlen(
         window_size=(-1 if window is None else window - 1, 0),
         enable_gqa=True,
     )
+    assert isinstance(output, torch.Tensor)
     return output[None]

@@ -9,6 +9,7 @@ how they had divided the state between them.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import uuid
@@ -29,11 +30,16 @@ _SEPARATOR = "::"
 
 @dataclass(frozen=True)
 class TrainState:
-    """The state after ``step`` steps; ``meta`` names what the state belongs to."""
+    """The state after ``step`` steps; ``meta`` names what the state belongs to.
+
+    The losses are those that were measured last, for a run that has no step left to take.
+    """
 
     step: int
     tensors: NamedTensors
     meta: dict[str, Any] = field(default_factory=dict)
+    last_loss: float = math.nan
+    eval_loss: float | None = None
 
 
 def save(state: TrainState, directory: Path) -> None:
@@ -46,7 +52,13 @@ def save(state: TrainState, directory: Path) -> None:
         for kind, tensor in kinds.items()
     }
     save_file(flat, partial / TENSORS)
-    text = json.dumps({"step": state.step, "meta": state.meta}, sort_keys=True)
+    head = {
+        "step": state.step,
+        "meta": state.meta,
+        "last_loss": state.last_loss,
+        "eval_loss": state.eval_loss,
+    }
+    text = json.dumps(head, sort_keys=True)
     (partial / META).write_text(text, encoding="utf-8")
     for name in (TENSORS, META):
         with (partial / name).open("rb") as stream:
@@ -83,4 +95,4 @@ def load(directory: Path, expected: dict[str, Any] | None = None) -> TrainState:
         for key in file.keys():  # noqa: SIM118 - the file is no mapping
             name, kind = key.rsplit(_SEPARATOR, 1)
             tensors.setdefault(name, {})[kind] = file.get_tensor(key)
-    return TrainState(step=head["step"], tensors=tensors, meta=head["meta"])
+    return TrainState(tensors=tensors, **head)

@@ -74,6 +74,11 @@ class DeepSpeedEngine:
         loss: torch.Tensor = self._engine(batch)
         return loss
 
+    def logits(self, batch: Batch) -> torch.Tensor:
+        """Logits of a batch."""
+        logits: torch.Tensor = self._engine(batch, logits=True)
+        return logits
+
     def backward(self, loss: torch.Tensor, last: bool) -> None:
         """Add the gradients of a loss, and reduce them over the workers with the last one."""
         self._engine.set_gradient_accumulation_boundary(last)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import torch
@@ -24,6 +25,9 @@ class Engine(Protocol):
     def loss(self, batch: Batch) -> torch.Tensor:
         """Summed loss of a batch, with its graph where gradients are enabled."""
 
+    def logits(self, batch: Batch) -> torch.Tensor:
+        """Logits (T, vocabulary) of a batch; all workers must call, each with any batch."""
+
     def backward(self, loss: torch.Tensor, last: bool) -> None:
         """Add the gradients of a loss; ``last`` marks the last one before ``step``."""
 
@@ -35,6 +39,9 @@ class Engine(Protocol):
 
     def training(self, mode: bool) -> None:
         """Switch between training and evaluation."""
+
+    def gathered(self) -> AbstractContextManager[None]:
+        """A context in which every worker's trained parameters are whole."""
 
     def export_state(self) -> NamedTensors:
         """Masters and moments of every trained parameter, on the CPU; all workers must call."""
@@ -92,6 +99,11 @@ class LocalEngine:
         loss: torch.Tensor = self.module(batch)
         return loss
 
+    def logits(self, batch: Batch) -> torch.Tensor:
+        """Logits of a batch."""
+        logits: torch.Tensor = self.module(batch, logits=True)
+        return logits
+
     def backward(self, loss: torch.Tensor, last: bool) -> None:
         """Add the gradients of a loss."""
         loss.backward()  # type: ignore[no-untyped-call]
@@ -113,6 +125,10 @@ class LocalEngine:
     def training(self, mode: bool) -> None:
         """Switch between training and evaluation."""
         self.module.train(mode)
+
+    def gathered(self) -> AbstractContextManager[None]:
+        """Nothing: the parameters are whole."""
+        return nullcontext()
 
     def export_state(self) -> NamedTensors:
         """Masters and moments by parameter name."""

@@ -125,6 +125,8 @@ def _step(
     engine: Engine, data: BatchPlan, config: LoopConfig, step: int
 ) -> tuple[float, float, int]:
     """One update; its mean loss, gradient norm and tokens, over all workers."""
+    # Whatever is drawn in a step follows from the step, so that a resumed run draws the same.
+    torch.manual_seed(((data.seed << 32) + step) * 65536 + engine.rank)
     # Gradients are averaged over the workers, so the mean over targets needs the factor back.
     scale = engine.world / max(1, data.target_count(step))
     sums = torch.zeros(2, dtype=torch.float64)

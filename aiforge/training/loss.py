@@ -94,7 +94,7 @@ def linear_cross_entropy(
     kept = (targets != IGNORED).nonzero().squeeze(1)
     if kept.numel() == 0:
         return hidden.float().sum() * 0.0
-    loss: torch.Tensor = _LinearCrossEntropy.apply(
+    loss: torch.Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         hidden.index_select(0, kept), weight, targets.index_select(0, kept), softcap
     )
     return loss
@@ -112,9 +112,12 @@ class LossHead(nn.Module):
         self.weight = weight
         self.softcap = softcap
 
-    def forward(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Summed loss of (T, hidden) against (T,)."""
-        return linear_cross_entropy(hidden, self.weight, targets, self.softcap)
+    def forward(self, hidden: torch.Tensor, targets: torch.Tensor | None) -> torch.Tensor:
+        """Summed loss of (T, hidden) against (T,); without targets the logits (T, vocabulary)."""
+        if targets is not None:
+            return linear_cross_entropy(hidden, self.weight, targets, self.softcap)
+        logits = (hidden @ self.weight.T).float()
+        return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
 
 
 class CausalLoss(nn.Module):
@@ -131,13 +134,14 @@ class CausalLoss(nn.Module):
             raise ValueError("an output layer with a bias is not supported")
         self.head = LossHead(output.weight, getattr(model.config, "final_logit_softcapping", None))
 
-    def forward(self, batch: Batch) -> torch.Tensor:
-        """Summed cross-entropy of a batch's trained positions, a scalar."""
+    def forward(self, batch: Batch, logits: bool = False) -> torch.Tensor:
+        """Summed cross-entropy of a batch's trained positions, or logits (T, vocabulary)."""
         output = self.backbone(
             input_ids=batch.input_ids,
             position_ids=batch.position_ids,
             use_cache=False,
             document_lengths=batch.lengths,
         )
-        loss: torch.Tensor = self.head(output.last_hidden_state[0], batch.targets)
-        return loss
+        targets = None if logits else batch.targets
+        result: torch.Tensor = self.head(output.last_hidden_state[0], targets)
+        return result

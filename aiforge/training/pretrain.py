@@ -232,7 +232,7 @@ def _packed(recipe: Recipe, corpus: Corpus, tokenizer: Tokenizer, work: Path) ->
 
 def _code(tokenizer: Tokenizer, sources: list[SourceText], context: int) -> Iterator[Row]:
     """Pieces of files, most of them short because attention costs their length squared."""
-    end = tokenizer.token_to_id(END_OF_TEXT)
+    end = _id(tokenizer, END_OF_TEXT)
     for source in sources:
         ids = [*tokenizer.encode(source.text).ids, end]
         length = (context // 4, context // 4, context // 4, context // 2, context)[
@@ -246,11 +246,14 @@ def _code(tokenizer: Tokenizer, sources: list[SourceText], context: int) -> Iter
             yield document(piece, piece)
 
 
+def _id(tokenizer: Tokenizer, token: str) -> int:
+    return int(tokenizer.get_vocab()[token])
+
+
 def _fill_in_the_middle(tokenizer: Tokenizer, ids: list[int], key: str) -> list[int]:
     first, second = sorted(random.Random(key).sample(range(1, len(ids)), 2))
-    prefix, suffix, middle, end = (
-        tokenizer.token_to_id(token) for token in (FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE, END_OF_TEXT)
-    )
+    tokens = (FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE, END_OF_TEXT)
+    prefix, suffix, middle, end = (_id(tokenizer, token) for token in tokens)
     return [
         *(prefix, *ids[:first]),
         *(suffix, *ids[second:]),

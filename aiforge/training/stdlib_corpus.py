@@ -50,7 +50,8 @@ def read_corpus(root: Path | None = None, test_share: float = 1.0) -> Corpus:
     """
     base = root or Path(sysconfig.get_path("stdlib"))
     digest = hashlib.sha256()
-    train, held_out = [], []
+    train: list[SourceText] = []
+    held_out: list[SourceText] = []
     for source in _files(base):
         if is_test(source.path) and bucket("test:" + source.path, 1000) >= test_share * 1000:
             continue

@@ -73,5 +73,6 @@ def save_tokenizer(tokenizer: Tokenizer, directory: Path, context: int) -> None:
 
 def byte_lengths(tokenizer: Tokenizer) -> list[int]:
     """Bytes of text that each token stands for; 0 for special tokens."""
-    texts = (tokenizer.id_to_token(index) for index in range(tokenizer.get_vocab_size()))
+    ids = tokenizer.get_vocab()
+    texts = sorted(ids, key=lambda text: ids[text])
     return [0 if text in SPECIAL_TOKENS else len(text) for text in texts]
