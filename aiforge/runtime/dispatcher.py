@@ -31,7 +31,7 @@ from aiforge.storage import Storage
 NAME = "dispatcher"
 
 RECONCILE_SECONDS = 5.0
-CANCEL_SECONDS = 3.5
+CANCEL_SECONDS = 3.0
 """How long work has to stop by itself; a killed driver's workers need another second."""
 
 SILENT = timedelta(seconds=60)

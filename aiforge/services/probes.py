@@ -9,7 +9,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-import httpx
 import psutil
 
 from aiforge.schemas.health import Cpu, Gpu, Memory, OllamaStatus
@@ -58,6 +57,9 @@ class Probes:
         psutil.cpu_percent()
 
     async def _ask_ollama(self) -> OllamaStatus:
+        # Drivers import this module too, and start faster without it.
+        import httpx
+
         try:
             async with httpx.AsyncClient(timeout=OLLAMA_SECONDS) as client:
                 version, loaded = await asyncio.gather(
