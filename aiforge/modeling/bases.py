@@ -170,10 +170,11 @@ def _local(name: str, directory: Path, template: str | None) -> BaseModel:
         remedy = "reinstall aiforge" if name == FORGE_TINY else "name the directory that holds it"
         raise _unknown(f"Base model {name!r} has no config.json; {remedy}.", reason="not_a_model")
     try:
-        _check_architecture(name, _read_json(directory / "config.json"))
+        config, shards = _read_json(directory / "config.json"), _shards(directory)
     except Failure as error:
         raise _unknown(f"Base model {name!r}: {error.message}", reason="not_a_model") from error
-    if not _shards(directory):
+    _check_architecture(name, config)
+    if not shards:
         raise _unknown(
             f"Base model {name!r} has no *.safetensors weights; pickled weights are never loaded: "
             "convert them with transformers' save_pretrained.",
@@ -223,13 +224,12 @@ def _not_found_message(name: str, settings: Settings, catalog: Catalog) -> str:
 
 
 def _check_architecture(name: str, config: Mapping[str, Any]) -> None:
-    kind = config.get("model_type")
-    architectures = config.get("architectures") or ["ForCausalLM"]
-    causal = isinstance(architectures, list) and str(architectures[0]).endswith("ForCausalLM")
-    if kind not in FAMILIES or not causal or config.get("quantization_config"):
-        what = f"a {kind} model ({', '.join(map(str, architectures))})"
-        if config.get("quantization_config"):
-            what = "already quantized"
+    kind = str(config.get("model_type"))
+    given = config.get("architectures") or ["ForCausalLM"]
+    architecture = str(given[0] if isinstance(given, list) else given)
+    quantized = bool(config.get("quantization_config"))
+    if kind not in FAMILIES or not architecture.endswith("ForCausalLM") or quantized:
+        what = "already quantized" if quantized else f"a {kind} model ({architecture})"
         raise _unknown(
             f"Base model {name!r} is {what}; supported are unquantized causal language models "
             f"of the families {', '.join(sorted(FAMILIES))}.",
@@ -251,8 +251,15 @@ def _shards(directory: Path) -> list[Path]:
     """The shards of the model itself; an adapter's or a consolidated copy's are not among them."""
     index = directory / "model.safetensors.index.json"
     if index.is_file():
-        names = set(_read_json(index).get("weight_map", {}).values())
-        return sorted(directory / Path(str(name)).name for name in names)
+        weight_map = _read_json(index).get("weight_map")
+        names = {str(n) for n in weight_map.values()} if isinstance(weight_map, dict) else {"?"}
+        beside = {path.name for path in directory.glob("*.safetensors")}
+        if absent := names - beside:
+            raise Failure(
+                f"{index.name} names {min(absent)!r}, which is not beside it; copy all shards.",
+                code="base_model_unreadable",
+            )
+        return sorted(directory / name for name in names)
     single = directory / "model.safetensors"
     return [single] if single.is_file() else []
 

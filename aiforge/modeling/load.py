@@ -59,7 +59,7 @@ def load_model(
     *,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
-    attention: str = "sdpa",
+    attention: str | None = None,
 ) -> PreTrainedModel:
     """The model with its weights, in evaluation mode, every weight accounted for.
 
@@ -67,8 +67,8 @@ def load_model(
         base: Which model.
         dtype: Type of the weights in memory.
         device: Where they go.
-        attention: Attention implementation of transformers (``sdpa``, ``eager``,
-            ``flash_attention_2``).
+        attention: Name of an attention implementation known to transformers; by default ``sdpa``,
+            or ``eager`` for Gemma 2, whose capped scores it alone has.
 
     Raises:
         Failure: Weights are missing, have other shapes than the configuration says, or can't be
