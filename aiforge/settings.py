@@ -106,7 +106,7 @@ class _PlatformFile(PydanticBaseSettingsSource):
 
 
 def config_dir() -> Path:
-    """Directory of the shipped configuration: ``AIFORGE_CONFIG_DIR``, the checkout's, the wheel's."""
+    """The shipped configuration: ``AIFORGE_CONFIG_DIR``, else the checkout's, else the wheel's."""
     if override := os.environ.get("AIFORGE_CONFIG_DIR"):
         return Path(override)
     package = Path(__file__).resolve().parent

@@ -102,7 +102,7 @@ class Storage:
         self.write_bytes(path, json.dumps(value, indent=2, sort_keys=True).encode())
 
     def upload(self, local: Path, path: str) -> None:
-        """Publish a local file or directory under a path; a directory appears as a whole locally."""
+        """Publish a local file or directory; on a local disk it appears as a whole."""
         full = self.full(path)
         if self.is_local:
             target = Path(full)
