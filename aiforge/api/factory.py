@@ -18,8 +18,9 @@ def create_app(services: Services) -> FastAPI:
     """The REST API over the given services."""
 
     def limit_of(media_type: str) -> int:
+        serving: Services = app.state.services
         uploads = media_type == "multipart/form-data"
-        return services.settings.max_upload_bytes if uploads else JSON_LIMIT_BYTES
+        return serving.settings.max_upload_bytes if uploads else JSON_LIMIT_BYTES
 
     app = FastAPI(
         title="AI Forge",

@@ -126,11 +126,7 @@ def _options(
     base_url: str | None, api_key: str | None, timeout: float, headers: Mapping[str, str] | None
 ) -> dict[str, Any]:
     address = base_url or os.environ.get("AIFORGE_URL") or DEFAULT_URL
-    url = httpx.URL(address)
-    if url.scheme not in ("http", "https") or not url.host:
-        raise InvalidInput(
-            f"{address!r} is no address of a server; write it as {DEFAULT_URL}.", code="bad_url"
-        )
+    url = _url(address)
     sent = {"User-Agent": f"aiforge-python/{__version__}"} | dict(headers or {})
     key = api_key or os.environ.get("AIFORGE_API_KEY")
     if key:
@@ -142,3 +138,15 @@ def _options(
         # A proxy of the environment has no business between a client and its own machine.
         "trust_env": url.host not in ("127.0.0.1", "localhost", "::1"),
     }
+
+
+def _url(address: str) -> httpx.URL:
+    try:
+        url = httpx.URL(address)
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        raise InvalidInput(
+            f"{address!r} is no address of a server; write it as {DEFAULT_URL}.", code="bad_url"
+        )
+    return url

@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import BaseModel, ConfigDict, PlainSerializer, field_validator
 from pydantic.alias_generators import to_camel
 
 IdPrefix = Literal["job", "ds", "src", "model", "mission", "art", "export", "parse", "run", "req"]
@@ -68,6 +68,14 @@ class Request(Wire):
         extra="forbid",
         str_strip_whitespace=True,
     )
+
+    @field_validator("*")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        texts = value if isinstance(value, list) else [value]
+        if any(isinstance(text, str) and "\x00" in text for text in texts):
+            raise ValueError("Must not contain NUL characters")
+        return value
 
 
 class Page(Wire):

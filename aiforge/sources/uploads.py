@@ -38,6 +38,12 @@ _MAX_HEADER_BYTES = 1 << 20
 # Central directory of a zip file, which zipfile holds in memory.
 _MAX_DIRECTORY_BYTES = 64 << 20
 
+# tarfile lists the members that it hands out, and leaves out the headers of the pax format.
+_KNOWN_TYPES = (
+    *tarfile.SUPPORTED_TYPES,
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
+
 
 @dataclass(frozen=True)
 class Upload:
@@ -302,7 +308,7 @@ class _Member(tarfile.TarInfo):
     """A member whose header may not be larger than headers are."""
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
-        if self.type not in tarfile.SUPPORTED_TYPES or (
+        if self.type not in _KNOWN_TYPES or (
             self.type not in tarfile.REGULAR_TYPES and self.size > _MAX_HEADER_BYTES
         ):
             raise tarfile.ReadError("a header is out of bounds")

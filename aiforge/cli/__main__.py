@@ -1,0 +1,5 @@
+"""``python -m aiforge.cli``."""
+
+from aiforge.cli import main
+
+main()

@@ -1,0 +1,99 @@
+"""The OpenAPI document says what the API does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from pydantic import TypeAdapter
+
+from aiforge.api import examples
+from aiforge.schemas import datasets, health, jobs, sources
+from aiforge.schemas.common import Message
+
+TYPES: list[tuple[Any, Any]] = [
+    (examples.HEALTH, health.Health),
+    (examples.STATUS, health.SystemStatus),
+    (examples.SOURCE, sources.Source),
+    (examples.SOURCE_REQUEST, sources.GitSourceRequest),
+    (examples.SOURCE_CREATED, sources.SourceCreated),
+    (examples.SYNC_STARTED, sources.SyncStarted),
+    (examples.FILE, sources.SourceFile),
+    (examples.DATASET, datasets.Dataset),
+    (examples.DATASET_DETAIL, datasets.DatasetDetail),
+    (examples.GENERATE_REQUEST, datasets.GenerateRequest),
+    (examples.GENERATED, datasets.GenerateResponse),
+    (examples.FINE_TUNE_REQUEST, jobs.FineTuneRequest),
+    (examples.FINE_TUNED, jobs.FineTuneResponse),
+    (examples.JOB, jobs.Job),
+    (examples.METRICS, jobs.JobMetricsHistory),
+    (examples.LOGS, jobs.JobLogs),
+    (examples.CANCELLED, Message),
+    (examples.VALIDATION, jobs.Validation),
+]
+
+
+@pytest.fixture
+def document(app: FastAPI) -> dict[str, Any]:
+    return app.openapi()
+
+
+def operations(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [operation for path in document["paths"].values() for operation in path.values()]
+
+
+@pytest.mark.parametrize(
+    ("example", "kind"), TYPES, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_examples_are_of_their_type(example: Any, kind: Any) -> None:
+    known = {field.alias or name for name, field in kind.model_fields.items()}
+
+    assert TypeAdapter(kind).validate_python(example)
+    assert example.keys() <= known
+
+
+def test_document_is_openapi_3_1_with_names_fit_for_clients(document: dict[str, Any]) -> None:
+    names = [operation["operationId"] for operation in operations(document)]
+
+    assert document["openapi"].startswith("3.1")
+    assert len(set(names)) == len(names)
+    assert all(name.isidentifier() and name[0].islower() for name in names)
+    assert {"fineTune", "listJobs", "getJob", "createDataSource", "streamEvents"} <= set(names)
+
+
+def test_every_operation_declares_errors_examples_and_the_envelope(
+    document: dict[str, Any],
+) -> None:
+    for operation in operations(document):
+        responses = operation["responses"]
+        name = operation["operationId"]
+        assert {"500", "503"} <= responses.keys(), name
+        assert operation["description"], name
+        for status, response in responses.items():
+            for kind, content in response["content"].items():
+                if kind == "application/json":
+                    assert "example" in content, (name, status)
+        success = next(responses[status] for status in ("200", "201") if status in responses)
+        if "application/json" in success["content"]:
+            assert "application/vnd.aiforge.envelope+json" in success["content"], name
+
+
+def test_references_lead_somewhere(document: dict[str, Any]) -> None:
+    found: set[str] = set()
+
+    def walk(value: Any) -> None:
+        if isinstance(value, dict):
+            if isinstance(value.get("$ref"), str):
+                found.add(value["$ref"].rpartition("/")[2])
+            for inner in value.values():
+                walk(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                walk(inner)
+
+    walk(document)
+    schemas = document["components"]["schemas"]
+    assert found <= schemas.keys()
+    assert {"ErrorBody", "Meta", "GitSourceRequest"} <= found
+    assert "HTTPValidationError" not in schemas
