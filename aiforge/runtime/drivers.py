@@ -33,6 +33,8 @@ PREFIX = "run:"
 FINISH_SECONDS = 600.0
 """How long the end of a run is kept while the state is away; then the next attempt repeats it."""
 
+RETRY_SECONDS = 0.5
+
 _log = logging.getLogger(__name__)
 
 
@@ -96,9 +98,7 @@ class Driver:
             context.cancel()
         try:
             finish = self._work(context)
-            # Nothing can be added once the run has ended.
-            journal.flush()
-            self._finish(finish)
+            self._finish(finish, journal)
         finally:
             journal.close()
 
@@ -118,33 +118,36 @@ class Driver:
         except Exception as error:
             if context.is_cancelled:
                 return partial(call, outcomes.cancelled, run_id, attempt)
-            told = _tell(context, error)
-            return partial(call, outcomes.fail, run_id, attempt, told.message, told.code)
+            return self._failing(_tell(context, error))
 
-    def _finish(self, finish: Callable[[], Run]) -> None:
+    def _finish(self, finish: Callable[[], Run], journal: Journal) -> None:
         """Write the end of the run, however long the state takes to come back."""
         deadline = time.monotonic() + FINISH_SECONDS
+        refused = False
         while True:
             try:
-                finish()
-                return
-            except Unavailable:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.5)
+                # What was reported goes first: nothing can be added once the run has ended.
+                if journal.flush():
+                    finish()
+                    return
+            except Unavailable as error:
+                _log.warning("The end of %s waits: %s", self._run_id, error.message)
             except (ValidationError, InternalError) as error:
-                told = InternalError(
-                    f"The work on {self._run_id} gave a result that cannot be stored."
-                )
+                if refused:
+                    raise
+                refused = True
                 _log.error("The outcome of %s was refused: %s", self._run_id, error)
-                finish = partial(
-                    self._state.call_sync,
-                    outcomes.fail,
-                    self._run_id,
-                    self._attempt,
-                    told.message,
-                    told.code,
+                finish = self._failing(
+                    InternalError("The work gave a result that cannot be stored.")
                 )
+                continue
+            if time.monotonic() > deadline:
+                raise Unavailable(f"The state did not come back for the end of {self._run_id}.")
+            time.sleep(RETRY_SECONDS)
+
+    def _failing(self, told: AIForgeError) -> Callable[[], Run]:
+        call = self._state.call_sync
+        return partial(call, outcomes.fail, self._run_id, self._attempt, told.message, told.code)
 
 
 def _tell(context: RunContext, error: Exception) -> AIForgeError:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aiforge.errors import AIForgeError, Conflict
+from aiforge.errors import AIForgeError, Conflict, Unavailable
 from aiforge.schemas.runs import LogLine, MetricPoint, Run, RunStatus
 from aiforge.state import runs
 from aiforge.state.access import State
@@ -73,21 +73,25 @@ class Journal:
                 figures=self._rest.figures | figures,
             )
 
-    def flush(self) -> None:
-        """Send what was gathered; it is kept where the state is away."""
+    def flush(self) -> bool:
+        """Send what was gathered; false where the state is away, and it is kept for later."""
         with self._sending:
             report = self._take()
             if report == runs.Report():
-                return
+                return True
             try:
                 status = self._state.call_sync(runs.record, self._run.id, self._run.attempt, report)
             except Conflict:
                 self._on_stale()
-            except AIForgeError as error:
+            except Unavailable as error:
                 _log.warning("A report of %s waits: %s", self._run.id, error.message)
                 self._put_back(report)
+                return False
+            except AIForgeError as error:
+                _log.error("A report of %s was refused: %s", self._run.id, error.message)
             else:
                 self._on_status(status)
+            return True
 
     def close(self) -> None:
         """Send the rest and end the thread; the heartbeat ends with it."""
