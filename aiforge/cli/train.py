@@ -63,7 +63,7 @@ def train(
     """Fine-tune a model on a dataset and follow it; Ctrl-C leaves the job running."""
     if dataset and source:
         raise typer.BadParameter("give --dataset or --source, not both")
-    dataset_id = dataset or (_build(cli, project, source) if source else _newest(cli))
+    dataset_id = dataset or (_build(cli, project, source, base_model) if source else _newest(cli))
     job = cli.forge.jobs.fine_tune(
         project,
         dataset_id,
@@ -102,10 +102,10 @@ def _newest(cli: Cli) -> str:
     )
 
 
-def _build(cli: Cli, project: str, sources: list[str]) -> str:
+def _build(cli: Cli, project: str, sources: list[str], base_model: str) -> str:
     from aiforge.cli.progress import follow_dataset
 
-    created = cli.forge.datasets.generate(project, sources)
+    created = cli.forge.datasets.generate(project, sources, base_model=base_model)
     dataset = follow_dataset(cli.forge, created.id, cli.console)
     cli.say(f"Dataset {dataset.id}: {dataset.example_count:,} examples.")
     return dataset.id
