@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tree_sitter import Language, Tree
+    from tree_sitter import Language, Node, Query, Tree
 
 _GRAMMARS = {
     "c": ("tree_sitter_c", "language"),
@@ -137,3 +137,21 @@ def _grammar(language: str) -> Language:
 
     module, function = _GRAMMARS[language]
     return Language(getattr(import_module(module), function)())
+
+
+def captures(language: str, tree: Tree, query: str) -> dict[str, list[Node]]:
+    """Nodes that a tree-sitter query finds, by capture name, each in the order of the source."""
+    from tree_sitter import QueryCursor
+
+    found = QueryCursor(_query(language, query)).captures(tree.root_node)
+    return {
+        name: sorted(nodes, key=lambda node: (node.start_byte, -node.end_byte))
+        for name, nodes in found.items()
+    }
+
+
+@cache
+def _query(language: str, source: str) -> Query:
+    from tree_sitter import Query
+
+    return Query(_grammar(language), source)

@@ -70,11 +70,16 @@ class StageYield(Wire):
 
 
 class YieldReport(Wire):
-    """The account of a build: ``quality_components`` are the factors of ``quality``."""
+    """The account of a build.
+
+    ``quality_components`` are the factors of ``quality``, ``None`` where unmeasured;
+    ``quality_samples`` the number of items that each was measured on.
+    """
 
     stages: list[StageYield] = Field(default_factory=list)
     kinds: dict[str, int] = Field(default_factory=dict)
     quality_components: dict[str, float | None] = Field(default_factory=dict)
+    quality_samples: dict[str, int] = Field(default_factory=dict)
 
 
 class Dataset(Wire):

@@ -1,0 +1,221 @@
+"""A RAFT dataset from snapshots: split, chunk, index, ask, choose distractors, account for all.
+
+The stages that cost time run through a ``Mapper``, so that one plain process and a Ray cluster
+do the very same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from aiforge.errors import Failure
+from aiforge.raft.distractors import Corpus
+from aiforge.raft.drafting import balanced, draft_questions
+from aiforge.raft.output import Sink
+from aiforge.raft.records import Chunk, Draft
+from aiforge.raft.split import FileKey, validation_files
+from aiforge.raft.stages import (
+    Block,
+    ChunkTask,
+    ExampleTask,
+    Mapper,
+    chunk_block,
+    example_batch,
+)
+from aiforge.schemas.datasets import DatasetFormat, RaftConfig, StageYield, YieldReport
+from aiforge.storage import Storage, dataset_dir
+
+Progress = Callable[[float, str], None]
+"""Called with a fraction from 0 to 1 and the stage; what it raises stops the build."""
+
+_DRAFTS_PER_ITEM = 32
+# How many drafts are tried for an example that is wanted: some are dropped for what they hold.
+_RESERVE = 1.15
+
+
+@dataclass(frozen=True)
+class SnapshotRef:
+    """A snapshot of a source; ``path`` is its directory, relative to the storage."""
+
+    source_id: str
+    path: str
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build made; ``quality`` is from 0 to 1."""
+
+    train_count: int
+    validation_count: int
+    chunk_count: int
+    quality: float | None
+    report: YieldReport
+    preview: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Build:
+    """One build of a dataset.
+
+    Args:
+        map: Where the stages run.
+    """
+
+    storage: Storage
+    dataset_id: str
+    snapshots: Sequence[SnapshotRef]
+    config: RaftConfig
+    max_examples: int
+    format: DatasetFormat
+    tokenizer_json: str
+    map: Mapper
+    progress: Progress
+
+    def run(self) -> BuildResult:
+        """Build, and write the dataset; nothing of it stays behind where that fails.
+
+        Raises:
+            Failure: ``dataset_empty``; the message gives the main reason and the remedy.
+        """
+        self.storage.delete(dataset_dir(self.dataset_id))
+        try:
+            return self._run()
+        except BaseException:
+            self.storage.delete(dataset_dir(self.dataset_id))
+            raise
+
+    def _run(self) -> BuildResult:
+        self.progress(0.0, "splitting files")
+        stages: list[StageYield] = []
+        blocks = plan_blocks(self.storage, self.snapshots, self.config, stages)
+        chunks = self._chunks(blocks)
+        if not chunks:
+            raise _empty(stages)
+        self.progress(0.5, "indexing chunks")
+        corpus = Corpus.of(chunks, self.config.seed)
+        useful = int(corpus.useful.sum())
+        short = {"too short to be of use": len(chunks) - useful} if useful < len(chunks) else {}
+        stages.append(StageYield(stage="chunks", entered=len(chunks), left=useful, dropped=short))
+        self.progress(0.6, "finding questions")
+        drafts, asked = draft_questions(chunks, corpus.clusters, self.config.seed)
+        stages.append(asked)
+        sink = Sink(self.storage, self.dataset_id, self.config, self.format, corpus.clusters)
+        self._examples(corpus, drafts, sink)
+        stages += sink.stages(len(drafts))
+        if not sink.train_count:
+            raise _empty(stages)
+        report, quality, preview = sink.finish(stages)
+        return BuildResult(
+            sink.train_count, sink.validation_count, len(chunks), quality, report, preview
+        )
+
+    def _chunks(self, blocks: Sequence[Block]) -> list[Chunk]:
+        total = sum(block.file_count for block in blocks)
+        task = ChunkTask(self.storage.uri, self.tokenizer_json, self.config)
+        chunks: list[Chunk] = []
+        paths: set[tuple[str, str]] = set()
+        for table in self.map(chunk_block, blocks, task):
+            fresh = [Chunk.from_row(row) for row in table.to_pylist()]
+            chunks += fresh
+            paths.update((chunk.source_id, chunk.path) for chunk in fresh)
+            self.progress(0.5 * min(1.0, len(paths) / max(total, 1)), "chunking files")
+        return chunks
+
+    def _examples(self, corpus: Corpus, drafts: Sequence[Draft], sink: Sink) -> None:
+        """Make examples until there are enough of both splits or no draft is left."""
+        held_out = [draft for draft in drafts if draft.validation]
+        share = round(self.max_examples * self.config.validation_fraction)
+        most = min(max(1, share), self.max_examples - 1) if held_out else 0
+        task = ExampleTask(corpus, self.tokenizer_json, self.config)
+        self._fill(balanced(held_out, self.config.seed), sink, most, True, task)
+        rest = self.max_examples - sink.validation_count
+        training = balanced([d for d in drafts if not d.validation], self.config.seed)
+        self._fill(training, sink, rest, False, task)
+
+    def _fill(
+        self, order: Iterator[Draft], sink: Sink, wanted: int, validation: bool, task: ExampleTask
+    ) -> None:
+        while (missing := wanted - sink.count(validation)) > 0:
+            batch = _take(order, math.ceil(missing * _RESERVE) + 16)
+            if not batch:
+                return
+            items = [
+                batch[start : start + _DRAFTS_PER_ITEM]
+                for start in range(0, len(batch), _DRAFTS_PER_ITEM)
+            ]
+            for table in self.map(example_batch, items, task):
+                sink.add(table, wanted)
+                made = (sink.train_count + sink.validation_count) / self.max_examples
+                self.progress(min(0.98, 0.65 + 0.33 * made), "making examples")
+
+
+def plan_blocks(
+    storage: Storage,
+    snapshots: Iterable[SnapshotRef],
+    config: RaftConfig,
+    stages: list[StageYield],
+) -> list[Block]:
+    """The Parquet files of snapshots, with the split decided; adds the stage ``files``."""
+    files: list[tuple[SnapshotRef, str, str, pa.Table]] = []
+    skipped: Counter[str] = Counter()
+    for snapshot in snapshots:
+        manifest = storage.read_json(f"{snapshot.path}/manifest.json")
+        skipped.update(manifest["skipped"])
+        commit = manifest["commit"] or manifest["revision"]
+        for name in manifest["files"]:
+            path = f"{snapshot.path}/{name}"
+            table = pq.read_table(
+                storage.full(path),
+                columns=["path", "blob", "language"],
+                filesystem=storage.filesystem,
+            )
+            files.append((snapshot, path, commit, table))
+    keys = [
+        FileKey(snapshot.source_id, row["path"], row["blob"], row["language"])
+        for snapshot, _, _, table in files
+        for row in table.to_pylist()
+    ]
+    held_out = validation_files(keys, config.validation_fraction, config.seed)
+    entered = len(keys) + skipped.total()
+    dropped = dict(skipped.most_common())
+    stages.append(StageYield(stage="files", entered=entered, left=len(keys), dropped=dropped))
+    return [
+        Block(
+            path,
+            snapshot.source_id,
+            commit,
+            frozenset(
+                p for p in table.column("path").to_pylist() if (snapshot.source_id, p) in held_out
+            ),
+            table.num_rows,
+        )
+        for snapshot, path, commit, table in files
+    ]
+
+
+def _take(order: Iterator[Draft], count: int) -> list[Draft]:
+    return [draft for draft, _ in zip(order, range(count), strict=False)]
+
+
+def _empty(stages: Sequence[StageYield]) -> Failure:
+    """The failure of a build without training examples: where they were lost, and what to do."""
+    lost = next((stage for stage in stages if not stage.left), stages[-1])
+    reasons = sorted(lost.dropped.items(), key=lambda item: -item[1])
+    because = ", ".join(f"{count} × {reason}" for reason, count in reasons[:3])
+    detail = (
+        f"of {lost.entered} {lost.stage} none was left" if lost.entered else "there was nothing"
+    )
+    return Failure(
+        f"No training examples could be made: {detail}{f' ({because})' if because else ''}. "
+        "Choose sources with documented functions or headings, widen their include patterns, "
+        "or raise chunkTokens and contextTokens.",
+        code="dataset_empty",
+        stages=[stage.model_dump() for stage in stages],
+    )

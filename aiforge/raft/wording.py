@@ -1,0 +1,59 @@
+"""Words, sentences and paragraphs of code and prose."""
+
+from __future__ import annotations
+
+import re
+
+_WORD = re.compile(r"[^\W_]+")
+_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_]+")
+_SENTENCE_END = re.compile(r"(?<=[.!?])(?=\s|$)")
+
+
+def normalise(text: str) -> str:
+    """The text with every run of white space made one space."""
+    return " ".join(text.split())
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words, identifiers in snake_case or CamelCase taken apart."""
+    found: list[str] = []
+    for word in _WORD.findall(text):
+        if word.islower():
+            found.append(word)
+        else:
+            found.extend(part.lower() for part in _PARTS.findall(word))
+    return found
+
+
+def first_paragraph(text: str) -> str:
+    """What stands before the first blank line."""
+    paragraph: list[str] = []
+    for line in text.strip().split("\n"):
+        if not line.strip():
+            break
+        paragraph.append(line)
+    return "\n".join(paragraph)
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence of a text; all of it where no sentence ends."""
+    for end in _SENTENCE_END.finditer(text):
+        sentence = text[: end.start()].strip()
+        if len(sentence.split()) > 2:
+            return sentence
+    return text.strip()
+
+
+def sentences(text: str, most_words: int) -> str:
+    """Whole sentences from the beginning of a text, on one line, up to a number of words.
+
+    At least one sentence is returned, however long it is.
+    """
+    kept: list[str] = []
+    count = 0
+    for sentence in _SENTENCE_END.split(normalise(text)):
+        count += len(sentence.split())
+        if kept and count > most_words:
+            break
+        kept.append(sentence.strip())
+    return " ".join(part for part in kept if part)
