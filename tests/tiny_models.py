@@ -13,6 +13,9 @@ from transformers import PreTrainedTokenizerFast
 
 from aiforge.modeling.bases import BaseModel
 
+# Matrices this small are not worth threads that wait for each other.
+torch.set_num_threads(1)
+
 VOCABULARY = 384
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

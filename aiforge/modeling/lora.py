@@ -85,7 +85,7 @@ class _LoraProduct(torch.autograd.Function):
         out.addmm_(reduced, b.to(x.dtype).t(), alpha=s)
         ctx.save_for_backward(flat, weight, a, b, reduced)
         ctx.scaling, ctx.shape = s, x.shape
-        return out.view(*x.shape[:-1], -1)
+        return out.view(*x.shape[:-1], weight.shape[0])
 
     @staticmethod
     @once_differentiable

@@ -305,6 +305,7 @@ def to_plain_lora(a: Tensor, b: Tensor, a0: Tensor, b0: Tensor) -> tuple[Tensor,
     return torch.cat([a, a0]), torch.cat([b, -b0], dim=1)
 
 
+@torch.no_grad()
 def relative_error(weight: Tensor, adapter: LoraLinear) -> float:
     """``‖W_res + s·BA − W‖ / ‖W‖`` in the Frobenius norm, for checking an initialization."""
     exact = weight.to(torch.float64)

@@ -46,7 +46,8 @@ def publish_adapter(model: nn.Module, directory: Path, base: BaseModel) -> Path:
     Raises:
         Failure: A parameter is not finite; nothing is written then.
     """
-    return write_adapter(plain_lora(model), scaling_of(model), directory, base)
+    scaling = scaling_of(model)
+    return write_adapter(plain_lora(model), scaling, directory, base)
 
 
 def write_adapter(
@@ -90,8 +91,11 @@ def load_adapter(model: nn.Module, directory: Path) -> dict[str, LoraLinear]:
             f"The adapter in {directory} cannot be read: {error}", code="adapter_unreadable"
         ) from error
     adapters = inject(model, rank=rank, alpha=alpha, targets=targets, seed=None)
-    expected = {f"{_PREFIX}{n}.lora_{side}.weight" for n in adapters for side in "AB"}
-    if expected != tensors.keys():
+    expected = {}
+    for name, adapter in adapters.items():
+        expected[f"{_PREFIX}{name}.lora_A.weight"] = (rank, adapter.in_features)
+        expected[f"{_PREFIX}{name}.lora_B.weight"] = (adapter.out_features, rank)
+    if expected != {key: tuple(tensor.shape) for key, tensor in tensors.items()}:
         raise Failure(
             f"The adapter in {directory} was made for another base model.", code="adapter_mismatch"
         )
