@@ -232,7 +232,7 @@ def test_resolving_imports_neither_torch_nor_transformers() -> None:
     code = (
         "import sys; from aiforge.modeling.bases import resolve_base_model;"
         "from aiforge.settings import Settings\n"
-        "try: resolve_base_model('nope', Settings())\n"
+        "try: resolve_base_model('owner/name', Settings())\n"
         "except Exception as error: print(type(error).__name__)\n"
         "print({'torch', 'transformers', 'ray'} & set(sys.modules))"
     )
