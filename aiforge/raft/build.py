@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -130,30 +131,44 @@ class Build:
 
     def _examples(self, corpus: Corpus, drafts: Sequence[Draft], sink: Sink) -> None:
         """Make examples until there are enough of both splits or no draft is left."""
-        held_out = [draft for draft in drafts if draft.validation]
+        seed = self.config.seed
+        orders = {
+            split: balanced([draft for draft in drafts if draft.validation is split], seed)
+            for split in (True, False)
+        }
         share = round(self.max_examples * self.config.validation_fraction)
-        most = min(max(1, share), self.max_examples - 1) if held_out else 0
+        some = any(draft.validation for draft in drafts)
+        wanted = {True: min(max(1, share), self.max_examples - 1) if some else 0}
         task = ExampleTask(corpus, self.tokenizer_json, self.config)
-        self._fill(balanced(held_out, self.config.seed), sink, most, True, task)
-        rest = self.max_examples - sink.validation_count
-        training = balanced([d for d in drafts if not d.validation], self.config.seed)
-        self._fill(training, sink, rest, False, task)
-
-    def _fill(
-        self, order: Iterator[Draft], sink: Sink, wanted: int, validation: bool, task: ExampleTask
-    ) -> None:
-        while (missing := wanted - sink.count(validation)) > 0:
-            batch = _take(order, math.ceil(missing * _RESERVE) + 16)
-            if not batch:
+        while True:
+            wanted[False] = self.max_examples - wanted[True]
+            batches = {split: self._next(orders[split], wanted, split, sink) for split in orders}
+            if not batches[True]:
+                # What validation cannot fill, training may.
+                wanted[True] = sink.validation_count
+            items = [batch for split in batches for batch in batches[split]]
+            if not items and wanted[False] == self.max_examples - wanted[True]:
                 return
-            items = [
-                batch[start : start + _DRAFTS_PER_ITEM]
-                for start in range(0, len(batch), _DRAFTS_PER_ITEM)
-            ]
-            for table in self.map(example_batch, items, task):
-                sink.add(table, wanted)
-                made = (sink.train_count + sink.validation_count) / self.max_examples
-                self.progress(min(0.98, 0.65 + 0.33 * made), "making examples")
+            self._make(items, task, sink, wanted)
+
+    def _make(
+        self, items: list[list[Draft]], task: ExampleTask, sink: Sink, wanted: dict[bool, int]
+    ) -> None:
+        for table in self.map(example_batch, items, task) if items else ():
+            sink.add(table, wanted)
+            made = (sink.train_count + sink.validation_count) / self.max_examples
+            self.progress(min(0.98, 0.65 + 0.33 * made), "making examples")
+
+    def _next(
+        self, order: Iterator[Draft], wanted: dict[bool, int], split: bool, sink: Sink
+    ) -> list[list[Draft]]:
+        """The drafts to try next for one split, in batches."""
+        missing = wanted[split] - sink.count(split)
+        if missing <= 0:
+            return []
+        drafts = list(islice(order, math.ceil(missing * _RESERVE) + 16))
+        starts = range(0, len(drafts), _DRAFTS_PER_ITEM)
+        return [drafts[start : start + _DRAFTS_PER_ITEM] for start in starts]
 
 
 def plan_blocks(
@@ -198,10 +213,6 @@ def plan_blocks(
         )
         for snapshot, path, commit, table in files
     ]
-
-
-def _take(order: Iterator[Draft], count: int) -> list[Draft]:
-    return [draft for draft, _ in zip(order, range(count), strict=False)]
 
 
 def _empty(stages: Sequence[StageYield]) -> Failure:

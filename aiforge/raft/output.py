@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -65,11 +66,11 @@ class Sink:
         """Examples of one split so far."""
         return self._counts[validation]
 
-    def add(self, results: pa.Table, most: int) -> None:
-        """Take results of one split, until that has ``most`` examples."""
+    def add(self, results: pa.Table, wanted: Mapping[bool, int]) -> None:
+        """Take results, until a split has as many examples as are wanted of it."""
         for row in results.to_pylist():
-            if self._counts[row["validation"]] >= most:
-                return
+            if self._counts[row["validation"]] >= wanted[row["validation"]]:
+                continue
             self._tried += 1
             key = hash((row["instruction"], row["output"]))
             if row["dropped"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -98,11 +99,15 @@ def _fetch(work: ray.ObjectRef) -> Any:
 @contextlib.contextmanager
 def _quiet_and_ordered() -> Iterator[None]:
     """Results in the order of the items, so that a build is the same each time; no bars."""
+    logger = logging.getLogger("ray.data")
+    level = logger.level
     context = DataContext.get_current()
     options = context.execution_options
     before = options.preserve_order, context.enable_progress_bars
     options.preserve_order, context.enable_progress_bars = True, False
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
+        logger.setLevel(level)
         options.preserve_order, context.enable_progress_bars = before

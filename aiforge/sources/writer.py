@@ -28,8 +28,8 @@ from aiforge.sources.snapshot import (
 from aiforge.storage import Storage, snapshot_dir
 
 # One Parquet file is one block of a later build: the unit that is spread, and redone after a crash.
-_BLOCK_BYTES = 4 << 20
-_BLOCK_ROWS = 512
+_BLOCK_BYTES = 1 << 20
+_BLOCK_ROWS = 128
 
 _MAX_LICENSE_FILES = 1000
 _MAX_LICENSE_BYTES = 1 << 18
