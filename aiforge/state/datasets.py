@@ -12,10 +12,10 @@ from sqlalchemy import (
     Index,
     Integer,
     Row,
-    Select,
     String,
     Table,
     Text,
+    bindparam,
     func,
     select,
 )
@@ -146,17 +146,17 @@ def generation_stopped(connection: Connection, run: Run, error: str, code: str) 
     change(connection, run.resource_id, DatasetStatus.FAILED, error=error, error_code=code)
 
 
-def _select() -> Select[Any]:
-    return select(
-        datasets,
-        (datasets.c.train_count + datasets.c.validation_count).label("example_count"),
-        runs.runs.c.progress,
-        runs.runs.c.stage,
-    ).join_from(datasets, runs.runs, runs.runs.c.id == datasets.c.run_id)
+_DATASETS = select(
+    datasets,
+    (datasets.c.train_count + datasets.c.validation_count).label("example_count"),
+    runs.runs.c.progress,
+    runs.runs.c.stage,
+).join_from(datasets, runs.runs, runs.runs.c.id == datasets.c.run_id)
+_ONE = _DATASETS.where(datasets.c.id == bindparam("dataset_id"))
 
 
 def _row(connection: Connection, dataset_id: str) -> Row[Any]:
-    row = connection.execute(_select().where(datasets.c.id == dataset_id)).one_or_none()
+    row = connection.execute(_ONE, {"dataset_id": dataset_id}).one_or_none()
     if row is None:
         raise NotFound(f"There is no dataset {dataset_id}.", code="dataset_not_found")
     return row
@@ -175,7 +175,7 @@ def get(connection: Connection, dataset_id: str) -> Dataset:
 @read
 def page(connection: Connection, limit: int, offset: int) -> Listing[Dataset]:
     """Datasets, newest first."""
-    rows = connection.execute(_select().order_by(datasets.c.id.desc()).limit(limit).offset(offset))
+    rows = connection.execute(_DATASETS.order_by(datasets.c.id.desc()).limit(limit).offset(offset))
     items = [to_model(Dataset, row) for row in rows]
     total = connection.execute(select(func.count()).select_from(datasets)).scalar_one()
     return Listing[Dataset](items=items, total=total)
@@ -214,7 +214,7 @@ def require_ready(connection: Connection, dataset_id: str) -> Dataset:
 
 def generating_from(connection: Connection, source_id: str) -> Dataset | None:
     """A dataset that is being built from a source, if there is one."""
-    query = _select().where(datasets.c.status == DatasetStatus.GENERATING)
+    query = _DATASETS.where(datasets.c.status == DatasetStatus.GENERATING)
     for row in connection.execute(query):
         if source_id in row.source_ids:
             return to_model(Dataset, row)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, InterfaceError, OperationalError
 
@@ -40,6 +41,7 @@ def open_engine(url: str) -> Engine:
             return create_engine(
                 parsed.set(drivername="postgresql+psycopg"),
                 pool_pre_ping=True,
+                json_deserializer=from_json,
                 connect_args={"connect_timeout": 5},
             )
     raise InvalidInput(
@@ -55,7 +57,7 @@ def _open_sqlite(url: str, database: str | None) -> Engine:
             code="database_url_invalid",
         )
     Path(database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, json_deserializer=from_json)
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:

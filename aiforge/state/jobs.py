@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Column, Connection, ForeignKey, Index, Select, String, Table, func, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    ForeignKey,
+    Index,
+    Select,
+    String,
+    Table,
+    bindparam,
+    func,
+    select,
+)
 
 from aiforge.errors import NotFound
 from aiforge.schemas.common import Listing, Wire, new_id
@@ -13,7 +24,6 @@ from aiforge.schemas.jobs import (
     FineTuneRequest,
     Job,
     JobConfig,
-    JobMetrics,
     JobMetricsHistory,
     JobStatus,
     Validation,
@@ -105,13 +115,15 @@ _RUN_COLUMNS = [
 ]
 
 
-def _select() -> Select[Any]:
-    return select(jobs, *_RUN_COLUMNS).join_from(jobs, runs.runs, runs.runs.c.id == jobs.c.id)
+# Statements are built once: building one costs more than running it.
+_JOBS = select(jobs, *_RUN_COLUMNS).join_from(jobs, runs.runs, runs.runs.c.id == jobs.c.id)
+_ONE = _JOBS.where(jobs.c.id == bindparam("job_id"))
+_EXISTS = select(jobs.c.id).where(jobs.c.id == bindparam("job_id"))
 
 
 def _job(row: Mapping[str, Any]) -> Job:
     figures = {"total_epochs": row["config"]["epochs"]} | row["metrics"]
-    return Job.model_validate({**row, "metrics": JobMetrics.model_validate(figures)})
+    return Job.model_validate({**row, "metrics": figures})
 
 
 @read
@@ -121,7 +133,7 @@ def get(connection: Connection, job_id: str) -> Job:
     Raises:
         NotFound: There is no such job.
     """
-    row = connection.execute(_select().where(jobs.c.id == job_id)).one_or_none()
+    row = connection.execute(_ONE, {"job_id": job_id}).one_or_none()
     if row is None:
         raise _not_found(job_id)
     return _job(row._mapping)  # type: ignore[arg-type]
@@ -132,8 +144,7 @@ def _not_found(job_id: str) -> NotFound:
 
 
 def _require(connection: Connection, job_id: str) -> None:
-    found = connection.execute(select(jobs.c.id).where(jobs.c.id == job_id)).one_or_none()
-    if found is None:
+    if connection.execute(_EXISTS, {"job_id": job_id}).one_or_none() is None:
         raise _not_found(job_id)
 
 
@@ -178,24 +189,31 @@ def page(
     project_name: str | None = None,
 ) -> Listing[Job]:
     """Jobs, newest first; only of one status or project, where that is given."""
-    query = _select()
-    number = select(func.count()).select_from(jobs)
+    ids = _ids(status, project_name)
+    # The ids come from an index alone, so that a far offset passes over no rows.
+    chosen = ids.order_by(ids.selected_columns[0].desc()).limit(limit).offset(offset).subquery()
+    query = _JOBS.join(chosen, chosen.c.id == jobs.c.id).order_by(jobs.c.id.desc())
+    items = [_job(row._mapping) for row in connection.execute(query)]  # type: ignore[arg-type]
+    if project_name is None:
+        total = counts.total(connection, RunKind.TRAIN, *([status] if status else []))
+    else:
+        total = connection.execute(select(func.count()).select_from(ids.subquery())).scalar_one()
+    return Listing[Job](items=items, total=total)
+
+
+def _ids(status: JobStatus | None, project_name: str | None) -> Select[Any]:
+    """Ids of the jobs that the filters match, from the table whose index they use."""
+    if status is None:
+        query = select(jobs.c.id)
+    elif project_name is None:
+        query = select(runs.runs.c.id).where(runs.runs.c.kind == RunKind.TRAIN)
+    else:
+        query = select(jobs.c.id).join(runs.runs, runs.runs.c.id == jobs.c.id)
     if status is not None:
-        query = query.where(runs.runs.c.kind == RunKind.TRAIN, runs.runs.c.status == status)
-        number = number.join(runs.runs, runs.runs.c.id == jobs.c.id)
-        number = number.where(runs.runs.c.status == status)
+        query = query.where(runs.runs.c.status == status)
     if project_name is not None:
         query = query.where(jobs.c.project_name == project_name)
-        number = number.where(jobs.c.project_name == project_name)
-    # The column whose index the filters use, so that a page costs no sort.
-    order = jobs.c.id if status is None or project_name is not None else runs.runs.c.id
-    rows = connection.execute(query.order_by(order.desc()).limit(limit).offset(offset))
-    items = [_job(row._mapping) for row in rows]  # type: ignore[arg-type]
-    if project_name is not None:
-        total = connection.execute(number).scalar_one()
-    else:
-        total = counts.total(connection, RunKind.TRAIN, *([status] if status else []))
-    return Listing[Job](items=items, total=total)
+    return query
 
 
 @read

@@ -13,10 +13,10 @@ from sqlalchemy import (
     Float,
     Index,
     Integer,
-    Row,
     String,
     Table,
     Text,
+    bindparam,
     select,
 )
 
@@ -54,6 +54,8 @@ runs = Table(
     Index("ix_runs_status", "status", "created_at", "id"),
     Index("ix_runs_resource_id", "resource_id", "status"),
 )
+
+_ONE = select(runs).where(runs.c.id == bindparam("run_id"))
 
 OPEN = tuple(lifecycles.RUN.open)
 ACTIVE = (RunStatus.RUNNING, RunStatus.CANCELLING)
@@ -136,14 +138,10 @@ def get(connection: Connection, run_id: str) -> Run:
     Raises:
         NotFound: There is no such run.
     """
-    row = _row(connection, run_id)
+    row = connection.execute(_ONE, {"run_id": run_id}).one_or_none()
     if row is None:
         raise NotFound(f"There is no run {run_id}.", code="run_not_found")
     return to_model(Run, row)
-
-
-def _row(connection: Connection, run_id: str) -> Row[Any] | None:
-    return connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
 
 
 @read

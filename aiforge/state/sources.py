@@ -12,10 +12,10 @@ from sqlalchemy import (
     Index,
     Integer,
     Row,
-    Select,
     String,
     Table,
     Text,
+    bindparam,
     func,
     select,
 )
@@ -164,14 +164,14 @@ def sync_stopped(connection: Connection, run: Run, error: str, code: str) -> Non
         change(connection, run.resource_id, SourceStatus.FAILED, error=error, error_code=code)
 
 
-def _select() -> Select[Any]:
-    return select(sources, runs.runs.c.progress).join_from(
-        sources, runs.runs, runs.runs.c.id == sources.c.run_id
-    )
+_SOURCES = select(sources, runs.runs.c.progress).join_from(
+    sources, runs.runs, runs.runs.c.id == sources.c.run_id
+)
+_ONE = _SOURCES.where(sources.c.id == bindparam("source_id"))
 
 
 def _row(connection: Connection, source_id: str) -> Row[Any]:
-    row = connection.execute(_select().where(sources.c.id == source_id)).one_or_none()
+    row = connection.execute(_ONE, {"source_id": source_id}).one_or_none()
     if row is None:
         raise NotFound(f"There is no data source {source_id}.", code="source_not_found")
     return row
@@ -190,7 +190,7 @@ def get(connection: Connection, source_id: str) -> Source:
 @read
 def page(connection: Connection, limit: int, offset: int) -> Listing[Source]:
     """Sources, newest first."""
-    rows = connection.execute(_select().order_by(sources.c.id.desc()).limit(limit).offset(offset))
+    rows = connection.execute(_SOURCES.order_by(sources.c.id.desc()).limit(limit).offset(offset))
     items = [to_model(Source, row) for row in rows]
     total = connection.execute(select(func.count()).select_from(sources)).scalar_one()
     return Listing[Source](items=items, total=total)

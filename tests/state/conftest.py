@@ -1,4 +1,4 @@
-"""A fresh, migrated database per test: SQLite, and PostgreSQL where a server is named."""
+"""Databases of their own for each test: SQLite, and PostgreSQL where a server is named."""
 
 from __future__ import annotations
 
@@ -9,22 +9,62 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import URL, create_engine, make_url, text
 
 from aiforge.state import events
 from aiforge.state.access import LocalState
 from aiforge.state.store import Store
 
 SERVER = os.environ.get("AIFORGE_TEST_DATABASE_URL")
+KINDS = ["sqlite", "postgresql"]
+
+
+def migrate(url: str) -> None:
+    """Bring the tables of a database up to date."""
+    store = Store(url)
+    store.run(events.latest)
+    store.close()
+
+
+class PostgresServer:
+    """Makes and drops databases on the server that the environment names."""
+
+    def __init__(self, url: str) -> None:
+        self.url: URL = make_url(url).set(drivername="postgresql+psycopg")
+        self.admin = create_engine(self.url, isolation_level="AUTOCOMMIT")
+        self.template = self.create()
+        migrate(self.url_of(self.template))
+
+    def url_of(self, name: str) -> str:
+        return self.url.set(database=name).render_as_string(hide_password=False)
+
+    def create(self, template: str = "template1") -> str:
+        name = f"aiforge_{uuid.uuid4().hex}"
+        with self.admin.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+        return name
+
+    def drop(self, name: str) -> None:
+        with self.admin.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The server, or the test is skipped."""
+    if not SERVER:
+        pytest.skip("AIFORGE_TEST_DATABASE_URL names no PostgreSQL server")
+    server = PostgresServer(SERVER)
+    yield server
+    server.drop(server.template)
+    server.admin.dispose()
 
 
 @pytest.fixture(scope="session")
 def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated SQLite file without rows, to be copied."""
     path = tmp_path_factory.mktemp("template") / "aiforge.db"
-    store = Store(f"sqlite:///{path}")
-    store.run(events.latest)
-    store.close()
+    migrate(f"sqlite:///{path}")
     return path
 
 
@@ -40,23 +80,28 @@ def new_sqlite(empty_sqlite: Path, tmp_path: Path) -> Callable[[], str]:
     return new
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=KINDS)
 def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """URL of an empty database of each kind."""
+    """URL of a database of each kind, with all tables and no rows."""
     if request.param == "sqlite":
         yield request.getfixturevalue("new_sqlite")()
         return
-    if not SERVER:
-        pytest.skip("AIFORGE_TEST_DATABASE_URL names no PostgreSQL server")
-    server = make_url(SERVER).set(drivername="postgresql+psycopg")
-    name = f"aiforge_{uuid.uuid4().hex}"
-    admin = create_engine(server, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield server.set(database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
+    server: PostgresServer = request.getfixturevalue("postgres")
+    name = server.create(server.template)
+    yield server.url_of(name)
+    server.drop(name)
+
+
+@pytest.fixture(params=KINDS)
+def blank_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a database of each kind without any table."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'state' / 'blank.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    name = server.create()
+    yield server.url_of(name)
+    server.drop(name)
 
 
 @pytest.fixture

@@ -153,8 +153,8 @@ def test_only_declared_operations_are_found_by_name() -> None:
             resolve(name)
 
 
-def test_migrations_give_exactly_the_declared_tables(database_url: str) -> None:
-    engine = open_engine(database_url)
+def test_migrations_give_exactly_the_declared_tables(blank_url: str) -> None:
+    engine = open_engine(blank_url)
     migrate.upgrade(engine)
     migrate.upgrade(engine)
     with transaction(engine, writes=False) as connection:
@@ -180,8 +180,8 @@ def test_a_database_of_a_newer_version_is_left_alone(database_url: str) -> None:
     store.close()
 
 
-def test_two_processes_may_open_an_empty_database_at_once(database_url: str) -> None:
-    stores = [Store(database_url) for _ in range(3)]
+def test_two_processes_may_open_an_empty_database_at_once(blank_url: str) -> None:
+    stores = [Store(blank_url) for _ in range(3)]
     barrier = threading.Barrier(3)
 
     def open_one(store: Store) -> int:
