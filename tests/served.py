@@ -212,8 +212,18 @@ def serve(app: Any, port: int = 0) -> Iterator[str]:
 @pytest.fixture
 def api(app: FastAPI) -> Iterator[httpx.Client]:
     """HTTP to the application without a network, which is quick but does not stream."""
-    with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as client:
+    with local_client(app) as client:
         yield client
+
+
+def local_client(app: FastAPI) -> TestClient:
+    """A client as it is on the server's own machine."""
+    return TestClient(
+        app,
+        base_url="http://localhost",
+        raise_server_exceptions=False,
+        follow_redirects=False,
+    )
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ class Api:
     async def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Serve once the replica exists."""
         self._services = await asyncio.to_thread(self._open)
-        app = create_app(self._services)
+        app = create_app(self._services, name_answers=False)
         app.openapi()
         return app
 

@@ -7,20 +7,28 @@ from starlette.middleware import Middleware
 
 from aiforge import __version__
 from aiforge.api import errors, openapi
-from aiforge.api.middleware import BodyLimit, Envelope, RequestContext
+from aiforge.api.middleware import BodyLimit, Envelope, LocalClients, RequestContext
 from aiforge.api.routers import data_sources, datasets, events, fine_tune, health, jobs
 from aiforge.services.context import Services
+from aiforge.settings import Settings
 
 JSON_LIMIT_BYTES = 1 << 20
 
 
-def create_app(services: Services) -> FastAPI:
-    """The REST API over the given services."""
+def create_app(services: Services, *, name_answers: bool = True) -> FastAPI:
+    """The REST API over the given services.
+
+    Args:
+        name_answers: Send ``X-Request-Id`` back; Ray Serve does so by itself.
+    """
+
+    def settings() -> Settings:
+        serving: Services = app.state.services
+        return serving.settings
 
     def limit_of(media_type: str) -> int:
-        serving: Services = app.state.services
         uploads = media_type == "multipart/form-data"
-        return serving.settings.max_upload_bytes if uploads else JSON_LIMIT_BYTES
+        return settings().max_upload_bytes if uploads else JSON_LIMIT_BYTES
 
     app = FastAPI(
         title="AI Forge",
@@ -31,7 +39,8 @@ def create_app(services: Services) -> FastAPI:
         redoc_url=None,
         generate_unique_id_function=openapi.operation_id,
         middleware=[
-            Middleware(RequestContext),
+            Middleware(RequestContext, name_answers=name_answers),
+            Middleware(LocalClients, is_open=lambda: settings().env == "development"),
             Middleware(Envelope),
             Middleware(BodyLimit, limit_of=limit_of),
         ],

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from urllib.parse import parse_qs
+from ipaddress import ip_address
+from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -13,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aiforge.api.errors import REQUEST_ID, render, unexpected
-from aiforge.errors import Rejected
+from aiforge.errors import Forbidden, Rejected
 from aiforge.schemas.common import new_id, utc_now
 
 ENVELOPE = "application/vnd.aiforge.envelope+json"
@@ -27,10 +28,14 @@ class RequestContext:
     """Names every request, and answers what nobody foresaw.
 
     A client may choose the id by sending ``X-Request-Id``.
+
+    Args:
+        name_answers: Send the id back; false where the server around the application does so.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, name_answers: bool = True) -> None:
         self.app = app
+        self.name_answers = name_answers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -44,7 +49,8 @@ class RequestContext:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+                if self.name_answers:
+                    MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
             await send(message)
 
         try:
@@ -55,6 +61,43 @@ class RequestContext:
             if started:
                 raise
             await unexpected(scope, error)(scope, receive, send_named)
+
+
+class LocalClients:
+    """Refuses what a web page of another site asks of a server without authentication.
+
+    A page can send forms to this machine, or rebind its own name to this machine's address. Both
+    show in ``Host`` or ``Origin``, which a page cannot choose.
+
+    Args:
+        is_open: Whether the server asks for no credentials, so that this is needed.
+    """
+
+    def __init__(self, app: ASGIApp, is_open: Callable[[], bool]) -> None:
+        self.app = app
+        self.is_open = is_open
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self.is_open():
+            headers = Headers(scope=scope)
+            names = [f"//{headers.get('host', '')}", headers.get("origin", "//localhost")]
+            for name in names:
+                if not _is_local(name):
+                    error = Forbidden(
+                        f"{name.lstrip('/')!r} may not use a server without authentication; "
+                        "address it as localhost, or run it as AIFORGE_ENV=production.",
+                        code="host_not_allowed",
+                    )
+                    return await render(scope, error)(scope, receive, send)
+        return await self.app(scope, receive, send)
+
+
+def _is_local(url: str) -> bool:
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class BodyLimit:

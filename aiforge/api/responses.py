@@ -8,6 +8,7 @@ from aiforge.schemas.common import ErrorBody
 
 _MEANING = {
     400: ("A value is out of its range or not acceptable.", "validation_failed"),
+    403: ("The client may not do this.", "forbidden"),
     404: ("There is no such resource.", "not_found"),
     409: ("The state of the resource does not allow it.", "conflict"),
     413: ("The body is too large.", "body_too_large"),
@@ -28,7 +29,7 @@ def answers(example: Any, *errors: int, status: int = 200, paged: bool = False) 
 
     Args:
         example: A body of the successful answer.
-        errors: Statuses that it may answer beside 500 and 503, which every route may.
+        errors: Statuses that it may answer beside 403, 500 and 503, which every route may.
         status: Of the successful answer.
         paged: The answer is one page of a list.
     """
@@ -41,7 +42,7 @@ def answers(example: Any, *errors: int, status: int = 200, paged: bool = False) 
             }
         }
         errors = (400, 422, *errors)
-    return {status: success, **{code: error(code) for code in sorted({*errors, 500, 503})}}
+    return {status: success, **{code: error(code) for code in sorted({*errors, 403, 500, 503})}}
 
 
 def error(status: int) -> dict[str, Any]:

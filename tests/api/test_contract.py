@@ -7,8 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fastapi.testclient import TestClient
-from served import World, add_dataset, add_source, fine_tune_body
+from served import World, add_dataset, add_source, fine_tune_body, local_client
 
 from aiforge.api.factory import create_app
 from aiforge.services.context import Services
@@ -38,7 +37,7 @@ def test_health_without_state_is_unhealthy(settings: Settings, tmp_path: Path) -
     state = LocalState(Store(f"sqlite:///{tmp_path}"))
     services = Services(state, Storage(settings.resolved_storage_uri), settings)
 
-    with TestClient(create_app(services)) as api:
+    with local_client(create_app(services)) as api:
         answer = api.get("/health")
         refused = api.get("/jobs")
 

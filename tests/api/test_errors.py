@@ -6,8 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi.testclient import TestClient
-from served import World, fine_tune_body
+from served import World, fine_tune_body, local_client
 
 from aiforge import errors
 from aiforge.api.factory import create_app
@@ -203,6 +202,30 @@ def test_json_body_that_is_too_large_is_413(api: httpx.Client, where: str) -> No
     check(answer, 413, "body_too_large")
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "evil.example:8000"},
+        {"Host": "192.0.2.7"},
+        {"Host": "localhost.evil.example"},
+        {"Host": "["},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+    ],
+)
+def test_pages_of_other_sites_are_refused(api: httpx.Client, headers: dict[str, str]) -> None:
+    check(api.get("/jobs", headers=headers), 403, "host_not_allowed")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Host": "127.0.0.1:8000"}, {"Host": "[::1]:8000"}, {"Origin": "http://localhost:3000"}],
+)
+def test_this_machine_is_served(api: httpx.Client, headers: dict[str, str]) -> None:
+    assert api.get("/jobs", headers=headers).status_code == 200
+
+
 def test_unforeseen_exception_is_500_without_internals(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -212,7 +235,7 @@ def test_unforeseen_exception_is_500_without_internals(
     async def broken() -> None:
         raise RuntimeError("secret of the inside")
 
-    answer = TestClient(app).get("/broken")
+    answer = local_client(app).get("/broken")
 
     detail = check(answer, 500, "internal_error")
     assert "secret" not in answer.text
@@ -227,7 +250,7 @@ def test_absent_dependency_is_503_with_retry_after(world: World) -> None:
     async def away() -> None:
         raise Unavailable("Away.", retryAfter=2.5)
 
-    answer = TestClient(app).get("/away")
+    answer = local_client(app).get("/away")
 
     check(answer, 503, "unavailable")
     assert answer.headers["retry-after"] == "3"
