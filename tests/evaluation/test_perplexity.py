@@ -45,7 +45,7 @@ def naive(model: Any, examples: list[Encoded]) -> tuple[float, int]:
     return nll, tokens
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(EXAMPLES, st.sampled_from([1, 64, 4096]))
 def test_the_score_is_the_definition(examples: list[Encoded], batch_tokens: int) -> None:
     result = score(
@@ -83,7 +83,7 @@ def test_a_model_that_knows_nothing_scores_the_size_of_its_vocabulary() -> None:
     assert result.perplexity == pytest.approx(VOCABULARY, rel=1e-5)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     st.integers(2, 24).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n - 1))),
     st.integers(0, 70),
