@@ -18,10 +18,10 @@ Protocol = Literal["https", "ssh", "file"]
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _HELPER = re.compile(r"^[\w.+-]+::")
-_SCP = re.compile(r"^(?:(?P<user>[^@/:]+)@)?(?P<host>[^@/:]+):(?P<path>[^/].*|/[^/].*)$")
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+_SCP = re.compile(r"^(?:(?P<user>[^@/:]+)@)?(?P<host>[^@/:]+):(?P<path>[^/].*|/[^/].*)\Z")
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _BRANCH = re.compile(
-    r"^(?![-/.])(?!.*(?:\.\.|//|@\{|/\.|\.lock(?:/|$)))[^\x00-\x20\x7f~^:?*\[\\]+(?<![/.])$"
+    r"^(?![-/.])(?!.*(?:\.\.|//|@\{|/\.|\.lock(?:/|$)))[^\x00-\x20\x7f~^:?*\[\\]+(?<![/.])\Z"
 )
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
