@@ -18,6 +18,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
 from aiforge.errors import AIForgeError, InternalError, Unavailable
 from aiforge.settings import Settings
+from aiforge.state import events
 from aiforge.state.access import Op, State
 from aiforge.state.ops import name_of, resolve
 from aiforge.state.store import RequestKey, Store
@@ -176,8 +177,6 @@ def start(settings: Settings) -> RayState:
     )
     actor.remote(settings.resolved_database_url)
     state = RayState(settings.namespace)
-    from aiforge.state import events
-
     state.call_sync(events.latest)
     return state
 

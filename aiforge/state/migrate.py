@@ -3,39 +3,67 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, inspect, text
 
 from aiforge.errors import Conflict
 from aiforge.state import engine as engines
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+SCRIPTS = Path(__file__).parent / "migrations"
+
+
+def newest() -> str:
+    """The revision that the newest migration leads to; files are named after theirs."""
+    return max(file.name.partition("_")[0] for file in (SCRIPTS / "versions").glob("[0-9]*.py"))
+
 
 def config() -> Config:
     """Alembic's configuration; the scripts lie in the package."""
+    from alembic.config import Config
+
     settings = Config()
-    location = str(Path(__file__).parent / "migrations")
-    settings.set_main_option("script_location", location.replace("%", "%%"))
+    settings.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     return settings
 
 
-def upgrade(engine: Engine, revision: str = "head") -> None:
+def upgrade(engine: Engine) -> None:
     """Run the migrations that are missing, all in one transaction.
 
     Raises:
         Conflict: The database was written by a newer version of the platform.
         Unavailable: The database does not answer.
     """
-    settings = config()
+    # To import Alembic takes longer than all else that an actor does when it comes back.
+    with engines.transaction(engine, writes=False) as connection:
+        if _revision(connection) == newest():
+            return
     with engines.transaction(engine, writes=True) as connection:
-        settings.attributes["connection"] = connection
-        try:
-            command.upgrade(settings, revision)
-        except CommandError as error:
-            raise Conflict(
-                f"The database is of another version of AI Forge ({error}); upgrade AI Forge, or "
-                "name another database with AIFORGE_DATABASE_URL.",
-                code="state_version",
-            ) from error
+        _migrate(connection)
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    query = text("SELECT version_num FROM alembic_version")
+    revision: str | None = connection.execute(query).scalar_one_or_none()
+    return revision
+
+
+def _migrate(connection: Connection) -> None:
+    from alembic import command
+    from alembic.util import CommandError
+
+    settings = config()
+    settings.attributes["connection"] = connection
+    try:
+        command.upgrade(settings, "head")
+    except CommandError as error:
+        raise Conflict(
+            f"The database is of another version of AI Forge ({error}); upgrade AI Forge, or name "
+            "another database with AIFORGE_DATABASE_URL.",
+            code="state_version",
+        ) from error

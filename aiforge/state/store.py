@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from aiforge.state import applied, engine
+from aiforge.state import applied, engine, migrate
 from aiforge.state.events import TOPICS
 from aiforge.state.ops import mode_of, result_type
 
@@ -170,9 +170,6 @@ class Store:
             return
         with self._migration:
             if not self._migrated:
-                # Alembic is half of what this module would import, and only the actor needs it.
-                from aiforge.state import migrate
-
                 migrate.upgrade(self._engine)
                 self._migrated = True
 
