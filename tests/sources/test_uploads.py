@@ -84,7 +84,17 @@ def test_names_never_become_paths(storage: Storage, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("../../etc/passwd", "/etc/passwd", "a/../../b", "..", ".", "", "C:\\x", "c:/x", "\\\\h\\s"),
+        *(
+            "../../etc/passwd",
+            "/etc/passwd",
+            "a/../../b",
+            "..",
+            ".",
+            "",
+            "C:\\x",
+            "c:/x",
+            "\\\\h\\s",
+        ),
         *("a\\..\\..\\b", "a\x00b", "a\nb", "\x1b[2J", "x" * 5000),
     ],
 )
