@@ -63,7 +63,8 @@ class Display:
             stage: What is being done.
             figures: What else is worth knowing.
         """
-        description = f"{self._label}: {stage}" if stage else self._label
+        said = stage and stage.casefold() != self._label.casefold()
+        description = f"{self._label}: {stage}" if said else self._label
         self._progress.update(
             self._task, completed=percent, description=description, figures=figures
         )
