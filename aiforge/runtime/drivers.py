@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import ray
 from pydantic import ValidationError
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from aiforge.errors import AIForgeError, Cancelled, Conflict, InternalError, Unavailable
 from aiforge.schemas.runs import Resources, Run, RunStatus
@@ -152,10 +152,18 @@ class Driver:
 
 def _tell(context: RunContext, error: Exception) -> AIForgeError:
     """What is shown of an error; the trace of one that nobody foresaw goes to the run's log."""
-    if isinstance(error, AIForgeError) and not isinstance(error, Cancelled):
-        return error
+    origin = _origin(error)
+    if isinstance(origin, AIForgeError) and not isinstance(origin, Cancelled):
+        return origin
     context.log("".join(traceback.format_exception(error)), "error")
     return InternalError("The work failed in a way that nobody foresaw; its log has the trace.")
+
+
+def _origin(error: BaseException | None) -> BaseException | None:
+    """The error below those that Ray wraps around what a task or a worker raised."""
+    while error is not None and type(error).__module__.startswith("ray."):
+        error = error.cause if isinstance(error, RayTaskError) else error.__cause__
+    return error
 
 
 class Drivers(Protocol):

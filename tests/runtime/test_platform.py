@@ -133,12 +133,13 @@ def test_work_is_done_and_its_driver_leaves(platform: Platform) -> None:
 
 
 def test_errors_say_what_happened_without_internals(platform: Platform) -> None:
-    refusing, broken, shapeless = (
-        platform.submit(work) for work in ("refusing", "broken", "shapeless")
+    refusing, in_a_task, broken, shapeless = (
+        platform.submit(work) for work in ("refusing", "refusing_in_a_task", "broken", "shapeless")
     )
-    run = platform.ended(refusing)
-    assert (run.status, run.error_code) == (RunStatus.FAILED, "source_empty")
-    assert platform.source(refusing).error == "The repository is empty; choose another one."
+    for refused in (refusing, in_a_task):
+        run = platform.ended(refused)
+        assert (run.status, run.error_code) == (RunStatus.FAILED, "source_empty")
+        assert platform.source(refused).error == "The repository is empty; choose another one."
     run = platform.ended(broken)
     assert run.error_code == "internal_error"
     assert "secret" not in (run.error or "")

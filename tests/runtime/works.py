@@ -67,6 +67,12 @@ def refusing(context: RunContext) -> dict[str, Any]:
     raise Failure("The repository is empty; choose another one.", code="source_empty")
 
 
+def refusing_in_a_task(context: RunContext) -> dict[str, Any]:
+    import ray
+
+    return dict(ray.get(ray.remote(num_cpus=0)(refusing).remote(None)))
+
+
 def broken(context: RunContext) -> dict[str, Any]:
     raise ZeroDivisionError("secret internals")
 
@@ -98,6 +104,7 @@ WORKS: dict[str, Callable[[RunContext], dict[str, Any]]] = {
         blocking,
         stubborn,
         refusing,
+        refusing_in_a_task,
         broken,
         shapeless,
         dying_once,
