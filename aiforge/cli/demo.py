@@ -169,7 +169,7 @@ class Demo:
             self._recipe.project_name,
             dataset.id,
             wanted.base_model,
-            **config.model_dump(exclude_none=True),
+            **config.model_dump(exclude_none=True, by_alias=False),
         )
         self._say(f"job {self._running.id}, {config.num_workers} Ray Train workers")
         job = follow_job(self._forge, self._running.id, self._console)

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import random
 import secrets
 import shutil
 import socket
@@ -325,8 +326,11 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def _free_ports() -> Iterator[int]:
-    """Ports below the range of Ray's workers (10002 upwards) that nothing listens on."""
-    for port in range(6400, 10000):
+    """Ports below the range of Ray's workers (10002 upwards) that nothing listens on.
+
+    In random order, so that two clusters that start at once do not both choose the first.
+    """
+    for port in random.sample(range(6400, 10000), 3600):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 continue

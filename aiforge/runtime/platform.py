@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from aiforge.errors import Failure, Unavailable
+from aiforge.errors import AIForgeError, Failure, Unavailable
 from aiforge.runtime import cluster
 from aiforge.runtime.cluster import ClusterInfo
 from aiforge.settings import Settings
@@ -60,10 +60,17 @@ def start(
         imported.join()
         connect(settings)
         _deploy(settings, application, progress)
-    except BaseException:
+    except BaseException as error:
         _disconnect()
         cluster.stop(settings)
-        raise
+        if isinstance(error, AIForgeError | KeyboardInterrupt):
+            raise
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
+        raise Failure(
+            f"The platform did not start: {reason}. Try again; the log is {info.log}.",
+            code="platform_not_started",
+        ) from error
+    _disconnect()
     return info
 
 

@@ -54,12 +54,14 @@ class Services:
 class Reporter:
     """Reports about a run from another process than its driver's; picklable.
 
-    Every method returns at once, and none raises: what cannot be delivered is lost.
+    Every method returns at once, and none raises: what cannot be delivered is lost. ``share`` is
+    the part of the run's progress that is reported on, from its beginning.
     """
 
     state: State
     run_id: str
     attempt: int
+    share: float = 1.0
 
     def metrics(self, points: Sequence[MetricPoint]) -> None:
         """Add what training steps measured."""
@@ -72,7 +74,8 @@ class Reporter:
 
     def progress(self, fraction: float, stage: str | None = None, **metrics: Any) -> None:
         """Say how far the run is, 0 to 1; ``metrics`` are fields of ``JobMetrics``."""
-        self._send(runs.Report(progress=100 * fraction, stage=stage, figures=metrics))
+        progress = 100 * fraction * self.share
+        self._send(runs.Report(progress=progress, stage=stage, figures=metrics))
 
     def _send(self, report: runs.Report) -> None:
         self.state.send(runs.record, self.run_id, self.attempt, report)
@@ -106,9 +109,13 @@ class RunContext:
         """Add what training steps measured."""
         self._journal.metrics(points)
 
-    def reporter(self) -> Reporter:
-        """A picklable reporter for the processes that the work starts."""
-        return Reporter(self.state, self.run.id, self.run.attempt)
+    def reporter(self, share: float = 1.0) -> Reporter:
+        """A picklable reporter for the processes that the work starts.
+
+        Args:
+            share: Part of the run's progress that it reports on.
+        """
+        return Reporter(self.state, self.run.id, self.run.attempt, share)
 
     @property
     def is_cancelled(self) -> bool:

@@ -17,6 +17,9 @@ from aiforge.training.ray_trainer import fit
 if TYPE_CHECKING:
     from aiforge.evaluation.perplexity import Perplexity
 
+TRAINING_SHARE = 0.92
+"""Part of a run's progress; measuring is the rest."""
+
 
 def execute(context: RunContext) -> dict[str, Any]:
     """Train the run's job; its adapter is published and compared before this returns."""
@@ -30,7 +33,7 @@ def execute(context: RunContext) -> dict[str, Any]:
     )
     result = fit(
         plan,
-        context.reporter(),
+        context.reporter(TRAINING_SHARE),
         on_controller=lambda controller: context.on_cancel(controller.abort.remote),
     )
     context.check_cancelled()
@@ -52,7 +55,7 @@ def _outcome(context: RunContext, plan: TrainPlan, result: TrainResult) -> Train
     if not context.storage.names(rows):
         context.log("The dataset holds nothing out, so perplexity is not measured", "warning")
         return outcome
-    context.progress(0.95, "measuring perplexity on held-out files")
+    context.progress(TRAINING_SHARE, "measuring perplexity on held-out files")
     before, after = measure_perplexity(
         plan.base, [None, result.adapter_path], rows, plan.max_length, plan.storage_uri
     )
