@@ -124,7 +124,12 @@ class Demo:
                 exclude=self._recipe.source.exclude_patterns,
             )
         )
-        source = follow_source(self._forge, source.id, self._console)
+        try:
+            source = follow_source(self._forge, source.id, self._console)
+        except AIForgeError:
+            if known is None:
+                source.delete()
+            raise
         self._say(
             f"{source.file_count} files read, {source.skipped_count} skipped, "
             f"revision {(source.revision or '')[:12]}"
