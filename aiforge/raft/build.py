@@ -217,14 +217,16 @@ def plan_blocks(
 
 def _empty(stages: Sequence[StageYield]) -> Failure:
     """The failure of a build without training examples: where they were lost, and what to do."""
-    lost = next((stage for stage in stages if not stage.left), stages[-1])
+    index = next((i for i, stage in enumerate(stages) if not stage.left), len(stages) - 1)
+    lost, before = stages[index], stages[max(0, index - 1)]
     reasons = sorted(lost.dropped.items(), key=lambda item: -item[1])
     because = ", ".join(f"{count} × {reason}" for reason, count in reasons[:3])
-    detail = (
-        f"of {lost.entered} {lost.stage} none was left" if lost.entered else "there was nothing"
-    )
+    if lost.entered:
+        detail = f"of {lost.entered} {lost.stage} none was left{f' ({because})' if because else ''}"
+    else:
+        detail = f"none of the {before.left} {before.stage} gave {lost.stage}"
     return Failure(
-        f"No training examples could be made: {detail}{f' ({because})' if because else ''}. "
+        f"No training examples could be made: {detail}. "
         "Choose sources with documented functions or headings, widen their include patterns, "
         "or raise chunkTokens and contextTokens.",
         code="dataset_empty",

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from aiforge.raft.headings import find_headings
+from aiforge.raft.headings import Heading, find_headings
 from aiforge.raft.tokens import TokenCounter
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ def split_file(
     if tree is not None:
         windows = splitter.split_node(tree.root_node, 0, len(splitter.data), 0)
     elif language in ("markdown", "rst"):
-        starts = [heading.start for heading in find_headings(text, language)]
-        windows = splitter.split_sections(starts)
+        windows = splitter.split_sections(find_headings(text, language))
     else:
         windows = splitter.split_plain(0, len(splitter.data))
     return splitter.spans(windows)
@@ -220,16 +219,19 @@ class _Splitter:
                 return
         windows.append(part)
 
-    def split_sections(self, starts: Sequence[int]) -> list[_Window]:
+    def split_sections(self, headings: Sequence[Heading]) -> list[_Window]:
         """Windows that never cross a heading, save for headings without a text."""
-        bounds = sorted({0, *starts, len(self.data)})
+        bodies = {heading.start: heading.body for heading in headings}
+        bounds = sorted({0, *bodies, len(self.data)})
         windows: list[_Window] = []
+        bare = False
         for start, end in pairwise(bounds):
-            bare = windows and self.data.count(b"\n", *self.trim(*_range(windows[-1]))) == 0
             if bare and self.fits(windows[-1].start, end):
                 windows[-1].end = end
             else:
                 windows += self.split_plain(start, end)
+            first, last = self.trim(bodies.get(start, start), end)
+            bare = first >= last
         return windows
 
     def split_plain(self, start: int, end: int) -> list[_Window]:
