@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from types import FunctionType
 from typing import Any
 
 import torch
@@ -194,15 +193,11 @@ class DeepSpeedEngine:
 
 
 def _avoid_compilation() -> None:
-    """Keep a start on CPU from compiling what is not used; it saves minutes of CPU time.
+    """Keep a start on CPU from compiling what is not used.
 
     DeepSpeed's shared-memory collectives take half a minute of g++ at the first start of a
-    machine, to save milliseconds of a step that gloo takes as well. Its check for Muon, and the
-    guards that torch puts on methods of optimizers, import torch's compiler in every worker.
+    machine, to save milliseconds of a step that gloo takes as well. Its check whether the
+    optimizer is Muon compiles Muon's kernels, seconds of every start of every worker.
     """
     deepspeed.ops.__compatible_ops__ = {}
     compiler.compile = lambda: compiler.dummy_decorator
-    for method in vars(torch.optim.Optimizer).values():
-        if isinstance(method, FunctionType) and "_disable_dynamo" in method.__code__.co_qualname:
-            guarded = method.__wrapped__  # type: ignore[attr-defined]
-            setattr(guarded, "__dynamo_disable", guarded)

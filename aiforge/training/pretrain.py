@@ -14,7 +14,6 @@ import math
 import os
 import platform
 import random
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,8 +24,11 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
+from aiforge.modeling.bases import FORGE_TINY_DIR
 from aiforge.schemas.runs import MetricPoint
-from aiforge.training import attention, checkpoint
+from aiforge.settings import get_settings
+from aiforge.training import attention, card, checkpoint
+from aiforge.training.compare import compare
 from aiforge.training.data import BatchPlan, PackedRows, Row, document, pack, to_table
 from aiforge.training.engine import LocalEngine, adamw
 from aiforge.training.loop import Hooks, LoopConfig, evaluate, train
@@ -55,6 +57,7 @@ from aiforge.training.tiny_tokenizer import (
 
 log = logging.getLogger("aiforge.pretrain")
 
+FIGURES = "figures.json"
 FIM_ONE_IN = 12
 """One piece of code in so many is shown as prefix, suffix, middle (arXiv 2207.14255)."""
 
@@ -85,17 +88,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)
-    names = {"steps", "learning_rate", "optimizer", "test_share"}
-    chosen = {name: value for name in names if (value := getattr(options, name)) is not None}
-    pretrain(Recipe(**chosen), options.out, options.work, options.checkpoint_every)
+    if not options.compare:
+        names = {"steps", "learning_rate", "optimizer", "test_share"}
+        chosen = {name: value for name in names if (value := getattr(options, name)) is not None}
+        pretrain(Recipe(**chosen), options.out, options.work, options.checkpoint_every)
+    path = options.out / FIGURES
+    figures = json.loads(path.read_text(encoding="utf-8"))
+    figures["comparison"] = compare(options.out)
+    path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    (options.out / "README.md").write_text(card.render(figures), encoding="utf-8")
+    log.info("done: %s", json.dumps(figures))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m aiforge.training.pretrain", description=__doc__
     )
-    parser.add_argument("--out", type=Path, required=True, help="directory of the finished model")
-    parser.add_argument("--work", type=Path, required=True, help="directory of checkpoints")
+    work = get_settings().home / "cache" / "forge-tiny"
+    parser.add_argument("--out", type=Path, default=FORGE_TINY_DIR, help="directory of the model")
+    parser.add_argument("--work", type=Path, default=work, help="directory of checkpoints")
+    parser.add_argument(
+        "--compare",
+        action="store_true",
+        help="train nothing; measure the model in --out against random weights again",
+    )
     parser.add_argument("--steps", type=int, help=f"optimizer steps (default {Recipe.steps})")
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--optimizer", choices=["muon", "adamw"])
@@ -106,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def pretrain(recipe: Recipe, out: Path, work: Path, checkpoint_every: int) -> dict[str, Any]:
-    """Train and write the model; its figures, which also stand in ``<out>/figures.json``."""
+    """Train and write the model and its card; its figures, which also stand beside it."""
     work.mkdir(parents=True, exist_ok=True)
     corpus = read_corpus(test_share=recipe.test_share)
     tokenizer = _tokenizer(recipe, corpus, work)
@@ -123,14 +139,11 @@ def pretrain(recipe: Recipe, out: Path, work: Path, checkpoint_every: int) -> di
         sum(parameter.numel() for parameter in model.parameters()),
         recipe.steps,
     )
-    began = time.time()
     _run(recipe, model, data, held_out, work, checkpoint_every)
     model = model.half().float()
     nll = evaluate(LocalEngine(CausalLoss(model), lambda named: []), held_out, 1)
-    figures = _figures(recipe, corpus, tokenizer, rows, held_out, nll)
-    figures["last_process_seconds"] = round(time.time() - began)
+    figures = _figures(recipe, model, corpus, tokenizer, rows, held_out, nll)
     _write(model, tokenizer, recipe, out, figures)
-    log.info("done: %s", json.dumps(figures))
     return figures
 
 
@@ -288,6 +301,7 @@ def _plain(tokenizer: Tokenizer, sources: list[SourceText], context: int) -> lis
 
 def _figures(
     recipe: Recipe,
+    model: nn.Module,
     corpus: Corpus,
     tokenizer: Tokenizer,
     rows: PackedRows,
@@ -300,6 +314,7 @@ def _figures(
     return {
         "python": platform.python_version(),
         "corpus_sha256": corpus.sha256,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "train_files": len(corpus.train),
         "held_out_files": len(corpus.held_out),
         "train_tokens": rows.token_count,
@@ -319,7 +334,10 @@ def _write(
     model.config._attn_implementation = "sdpa"
     model.half().save_pretrained(out)
     save_tokenizer(tokenizer, out, recipe.context)
-    (out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    (out / "model.safetensors").chmod(0o644)
+    (out / FIGURES).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    (out / "README.md").write_text(card.render(figures), encoding="utf-8")
+    (out / "LICENSE-NOTICE").write_text(card.notice(), encoding="utf-8")
 
 
 if __name__ == "__main__":

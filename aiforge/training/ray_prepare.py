@@ -27,6 +27,9 @@ from aiforge.training.prepare import (
 CPUS_PER_TASK = 0.5
 """Low, so that packing goes on where other runs hold most of a small machine."""
 
+BYTES_PER_TASK = 8 << 20
+"""Compressed examples per task; a process costs seconds before it packs its first."""
+
 
 def prepare(plan: TrainPlan, reporter: Reporter) -> Prepared:
     """The packed rows of a plan's dataset, from the cache where they are there.
@@ -52,7 +55,9 @@ def _pack(plan: TrainPlan, key: str, files: list[str]) -> list[tuple[str, PackSt
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
-    items = ray.data.from_items([{"file": file} for file in files], override_num_blocks=len(files))
+    size = sum(Storage(plan.storage_uri).size(f"{plan.dataset_path}/{file}") for file in files)
+    blocks = min(len(files), 1 + size // BYTES_PER_TASK)
+    items = ray.data.from_items([{"file": file} for file in files], override_num_blocks=blocks)
     packed = items.map(partial(_pack_row, plan, key), num_cpus=CPUS_PER_TASK)
     return [(row["file"], PackStats(**json.loads(row["stats"]))) for row in packed.take_all()]
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ray
 import ray.train
-from ray.actor import ActorHandle
 from ray.train import (
     Checkpoint,
     CheckpointConfig,
@@ -22,30 +20,16 @@ from ray.train import (
     RunConfig,
     ScalingConfig,
 )
-from ray.train.torch import TorchConfig, TorchTrainer
-from ray.train.v2._internal.execution.controller import TrainController
-from ray.train.v2._internal.execution.failure_handling import FailureDecision
-from ray.train.v2._internal.execution.failure_handling.default import DefaultFailurePolicy
-from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
+from ray.train.torch import TorchConfig
+from ray.train.v2.api.exceptions import TrainingFailedError
 
-from aiforge.errors import AIForgeError, Failure
 from aiforge.storage import Storage, run_dir, train_result_file
 from aiforge.training.plan import Reporter, TrainPlan, TrainResult
 from aiforge.training.prepare import Prepared
+from aiforge.training.ray_controller import AbortableTrainer, OnController, translated
 from aiforge.training.ray_prepare import prepare
 
-log = logging.getLogger(__name__)
-
-OnController = Callable[[ActorHandle], None]
-
 CHECKPOINTS_KEPT = 2
-
-_ENVIRONMENT = {
-    # The controller polls its workers this often; a checkpoint counts once it was polled.
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-}
 
 
 def fit(
@@ -72,7 +56,7 @@ def fit(
     report.progress(0.0, "preparing data")
     prepared = prepare(plan, report)
     report.progress(0.0, "starting workers")
-    trainer = _Trainer(
+    trainer = AbortableTrainer(
         on_controller,
         _worker,
         train_loop_config={"plan": plan, "prepared": prepared, "reporter": report},
@@ -80,12 +64,11 @@ def fit(
         scaling_config=_scaling(plan.config.num_workers),
         run_config=_run_config(plan, storage),
     )
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     try:
         result = trainer.fit()
     except TrainingFailedError as error:
-        raise _translated(error) from error
+        raise translated(error) from error
     assert isinstance(result.return_value, TrainResult)
     return result.return_value
 
@@ -151,66 +134,6 @@ class _RaySession:
                 checkpoint.save(state, directory)
                 kept = Checkpoint.from_directory(directory)
             ray.train.report({"step": step}, checkpoint=kept, checkpoint_dir_name=name)
-
-
-class _Trainer(TorchTrainer):  # type: ignore[misc]
-    """A trainer that hands out its controller and does not repeat what fails on purpose."""
-
-    def __init__(self, on_controller: OnController | None, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._on_controller = on_controller
-
-    def _initialize_and_run_controller(self, **arguments: Any) -> Any:
-        """Ray's own start of the controller, with a failure policy and a callback of ours."""
-        arguments["failure_policy"] = _FailurePolicy(self.run_config.failure_config)
-        node = ray.get_runtime_context().get_node_id()
-        environment = {name: os.environ[name] for name in _ENVIRONMENT}
-        controller = (
-            ray.remote(TrainController)
-            .options(
-                num_cpus=0,
-                label_selector={"ray.io/node-id": node},
-                runtime_env={"env_vars": environment},
-            )
-            .remote(**arguments)
-        )
-        if self._on_controller is not None:
-            self._on_controller(controller)
-        ray.get(controller.run.remote())
-        return ray.get(controller.get_result.remote())
-
-
-class _FailurePolicy(DefaultFailurePolicy):  # type: ignore[misc]
-    """Dead workers are replaced; an error that a worker raised on purpose ends the run."""
-
-    def make_decision(self, training_failed_error: TrainingFailedError) -> FailureDecision:
-        """Raise at once what would only happen again."""
-        if _deliberate(training_failed_error) is not None:
-            return FailureDecision.RAISE
-        return super().make_decision(training_failed_error)
-
-
-def _deliberate(error: TrainingFailedError) -> AIForgeError | None:
-    if isinstance(error, WorkerGroupError):
-        for cause in error.worker_failures.values():
-            if isinstance(cause, AIForgeError):
-                return cause
-    return None
-
-
-def _translated(error: TrainingFailedError) -> AIForgeError:
-    deliberate = _deliberate(error)
-    if deliberate is not None:
-        return deliberate
-    log.error("Training failed: %s", error)
-    causes = getattr(error, "worker_failures", {}) or {0: error}
-    first = next(iter(causes.values()))
-    line = (str(first).strip() or type(first).__name__).splitlines()[-1]
-    return Failure(
-        f"The workers failed again and again; the last error was: {line[:500]}. "
-        "The job's log has more; a smaller batchSize or maxSeqLength needs less memory.",
-        code="training_failed",
-    )
 
 
 def _run_config(plan: TrainPlan, storage: Storage) -> RunConfig:
