@@ -22,7 +22,8 @@ def loss_curve(history: JobMetricsHistory, title: str, path: Path) -> Path:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(8, 4.5), dpi=120, layout="constrained")
-    axes.plot(history.steps, history.losses, color="#9db8d9", linewidth=1, label="loss of a step")
+    losses = [math.nan if loss is None else loss for loss in history.losses]
+    axes.plot(history.steps, losses, color="#9db8d9", linewidth=1, label="loss of a step")
     axes.plot(
         history.steps,
         _smoothed(history.losses),
