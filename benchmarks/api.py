@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import statistics
 import tempfile
 import time
@@ -100,7 +101,7 @@ def _compare(report: Report, store: Store, dataset_id: str, requests: int, round
     _seed(store, 1000)
     newest = store.run(jobs.page, (1, 0)).items[0].id
     body = {"projectName": "bench", "datasetId": dataset_id, "baseModel": FORGE_TINY}
-    nothing = Target("no-op", "GET", "/noop")
+    nothing = Target("no-op", "GET", "/noop/")
     targets = [
         Target("GET /jobs, 50 of 1,000", "GET", "/jobs"),
         Target("GET /jobs/:id", "GET", f"/jobs/{newest}"),
@@ -189,6 +190,7 @@ def _served(settings: Settings) -> Iterator[None]:
         from aiforge.api.app import build
         from aiforge.state import actor
 
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
         actor.start(settings)
         serve.start(
             proxy_location="HeadOnly",
