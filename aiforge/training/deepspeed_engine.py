@@ -25,8 +25,11 @@ from deepspeed.runtime import compiler
 from deepspeed.utils import (
     safe_get_full_fp32_param,
     safe_get_full_optimizer_state,
+    safe_get_local_fp32_param,
     safe_set_full_fp32_param,
     safe_set_full_optimizer_state,
+    safe_set_local_fp32_param,
+    safe_set_local_optimizer_state,
 )
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -182,14 +185,26 @@ class DeepSpeedEngine:
             for key in MOMENTS:
                 self._inner.state[parameter][key].copy_(whole[key])
             return
-        for key in MOMENTS:
-            safe_set_full_optimizer_state(parameter, whole[key], key)
-        safe_set_full_fp32_param(parameter, whole["master"])
         if self.stage < 3:
+            for key in MOMENTS:
+                safe_set_full_optimizer_state(parameter, whole[key], key)
+            safe_set_full_fp32_param(parameter, whole["master"])
             parameter.copy_(whole["master"])
-        else:
-            with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0):
-                parameter.copy_(whole["master"])
+            return
+        for key in MOMENTS:
+            safe_set_local_optimizer_state(parameter, self._mine(parameter, whole[key]), key)
+        safe_set_local_fp32_param(parameter, self._mine(parameter, whole["master"]))
+        with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0):
+            parameter.copy_(whole["master"])
+
+    def _mine(self, parameter: nn.Parameter, whole: torch.Tensor) -> torch.Tensor:
+        """This worker's part under stage 3, padded as DeepSpeed pads what does not divide evenly.
+
+        DeepSpeed's own functions that set the whole of a parameter cannot do the last part.
+        """
+        size = safe_get_local_fp32_param(parameter).numel()
+        padded = nn.functional.pad(whole.flatten(), (0, size * self.world - whole.numel()))
+        return padded.narrow(0, size * self.rank, size)
 
 
 def _avoid_compilation() -> None:

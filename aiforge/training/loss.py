@@ -91,9 +91,8 @@ def linear_cross_entropy(
     Returns:
         A scalar in float32; 0 with a zero gradient where nothing is trained.
     """
+    # Where nothing is trained the graph must be the same: workers reduce gradients in step.
     kept = (targets != IGNORED).nonzero().squeeze(1)
-    if kept.numel() == 0:
-        return hidden.float().sum() * 0.0
     loss: torch.Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         hidden.index_select(0, kept), weight, targets.index_select(0, kept), softcap
     )

@@ -19,7 +19,7 @@ from aiforge.training.data import Batch, BatchPlan, PackedRows, document
 from aiforge.training.deepspeed_config import read_deepspeed_config, shipped_config
 from aiforge.training.engine import Engine, LocalEngine, NamedTensors, adamw
 from aiforge.training.loop import Hooks, LoopConfig, train
-from aiforge.training.loss import linear_cross_entropy
+from aiforge.training.loss import LossHead
 from aiforge.training.schedule import Schedule
 
 BEFORE, AFTER = 3, 3
@@ -36,13 +36,14 @@ class Toy(nn.Module):
         self.embedding = nn.Embedding(13, 24)
         self.frozen = nn.Linear(24, 24)
         self.trained = nn.Linear(24, 25)
-        self.output = nn.Linear(25, 13, bias=False)
+        self.output = LossHead(nn.Parameter(torch.randn(13, 25)), None)
         for module in (self.embedding, self.frozen):
             module.requires_grad_(False)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         hidden = torch.tanh(self.trained(self.frozen(self.embedding(batch.input_ids[0]))))
-        return linear_cross_entropy(hidden, self.output.weight.clone(), batch.targets)
+        loss: torch.Tensor = self.output(hidden, batch.targets)
+        return loss
 
 
 def optimizers(named: list[tuple[str, nn.Parameter]]) -> list[torch.optim.Optimizer]:
