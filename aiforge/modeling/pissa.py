@@ -39,10 +39,6 @@ ALGORITHM = 1
 MAX_AT_ONCE = 8
 """Layers decomposed at the same time in one process."""
 
-DEFAULT_NITER = 4
-"""Leaves a residual at most 0.6 % larger than the best one on weights whose singular values fall
-as slowly as ``i^-0.3``; the full decomposition takes 15 to 40 times as long."""
-
 OVERSAMPLING = 8
 """Columns that the randomized range finder has beyond the rank."""
 
@@ -56,7 +52,9 @@ class FactorSpec:
     """All that the factors of a model depend on.
 
     ``niter`` counts the power iterations of the randomized decomposition; ``None`` means the
-    full one. ``dtype`` is the type of the base weights, without ``torch.``.
+    full one. Where singular values fall as slowly as ``i^-0.3``, 4 leave a residual at most 0.6 %
+    larger than the full decomposition's, 8 leave 0.1 %. ``dtype`` is the type of the base
+    weights, without ``torch.``.
     """
 
     base_hash: str
