@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from aiforge.modeling.publish import load_adapter
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+ADAPTER_CONFIG = "adapter_config.json"
 MAX_WINDOWS = 16
 """An example longer than so many windows is cut; it would outweigh all others."""
 
@@ -37,7 +39,8 @@ def evaluate_adapter(
 
     Args:
         base: The base model.
-        adapter: Directory of a published adapter, or ``None`` to measure the base itself.
+        adapter: Directory of a published adapter, or of the whole model that full fine-tuning
+            gives; ``None`` measures the base itself.
         rows: Rows with ``instruction``, ``input`` and ``output``.
         max_length: Window in tokens; capped by the model's context length.
         progress: Called with the share done, 0 to 1; may raise to stop.
@@ -74,12 +77,14 @@ def scored_bytes(tokenizer: PreTrainedTokenizerFast, example: Encoded) -> int:
 def _load(base: BaseModel, adapter: Path | None) -> PreTrainedModel:
     on_gpu = torch.cuda.is_available()
     half = on_gpu and torch.cuda.is_bf16_supported()
+    # After full fine-tuning what was published is a model of its own.
+    whole = adapter is not None and not (adapter / ADAPTER_CONFIG).exists()
     model = load_model(
-        base,
+        replace(base, location=str(adapter), revision=None, is_local=True) if whole else base,
         dtype=torch.bfloat16 if half else torch.float32,
         device="cuda" if on_gpu else "cpu",
     )
-    if adapter is not None:
+    if adapter is not None and not whole:
         load_adapter(model, adapter)
         if not half:
             # In float32 folding the adapter in changes nothing but the speed; bfloat16 would round.

@@ -47,6 +47,18 @@ def test_a_tuned_model_is_better_on_what_it_was_trained_on(tmp_path: Path) -> No
     assert after.perplexity < before.perplexity * 0.6
 
 
+def test_a_whole_model_is_measured_in_place_of_the_base(tmp_path: Path) -> None:
+    base = make_base(tmp_path / "base")
+    model = load_model(base)
+    with torch.no_grad():
+        model.get_output_embeddings().weight.zero_()
+    model.save_pretrained(tmp_path / "whole")
+
+    measured = evaluate_adapter(base, tmp_path / "whole", ROWS, 256)
+
+    assert measured.perplexity == pytest.approx(model.config.vocab_size, rel=1e-4)
+
+
 def test_rows_longer_than_the_window_are_scored_whole(tmp_path: Path) -> None:
     base = make_base(tmp_path)
     rows = [{**ROWS[0], "output": "one two three " * 40}]
