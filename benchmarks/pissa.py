@@ -47,8 +47,8 @@ def main() -> None:
     torch.manual_seed(0)
     model = _model(quick=options.quick)
     size = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-    cases = [Case(16, 4), Case(64, 4), Case(16, None)]
-    repeats = 3 if options.quick else 5
+    cases = [Case(16, 4), Case(64, 8), Case(64, None)]
+    repeats = 3
     report = Report(f"PiSSA, Llama of {size:.0f} M parameters")
     for case in cases:
         with tempfile.TemporaryDirectory() as directory:
