@@ -1,13 +1,10 @@
 # Every target sets up what it needs; nothing has to be installed beforehand but
-# Linux, Python >= 3.11 (with venv), git and a C++ compiler.
+# Linux, Python >= 3.11 (with venv) and git.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-stamp
-
-# Compiled extensions and their cache stay inside the checkout.
-export TORCH_EXTENSIONS_DIR ?= $(abspath $(VENV))/torch_extensions
 
 .PHONY: setup demo test check bench forge-tiny clean help
 
@@ -21,7 +18,6 @@ $(STAMP): pyproject.toml constraints.txt
 	  || { echo "Python 3.11 or newer is needed: make setup PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	$(BIN)/python -m aiforge.training.prebuild
 	@touch $@
 
 demo: setup ## From this repository to a fine-tuned model, in a few minutes

@@ -53,17 +53,19 @@ def _python(_: Settings) -> Iterator[Check]:
 
 
 def _programs(_: Settings) -> Iterator[Check]:
-    for name, purpose, package in (
-        ("git", "reads repositories", "git"),
-        ("g++", "DeepSpeed compiles its CPU communication once", "g++"),
-    ):
-        path = shutil.which(name)
-        yield Check(
-            name,
-            "ok" if path else "missing",
-            path or "not found",
-            "" if path else f"{purpose}: apt-get install {package}",
-        )
+    git, compiler = shutil.which("git"), shutil.which("g++")
+    yield Check(
+        "git",
+        "ok" if git else "missing",
+        git or "not found",
+        "" if git else "Repositories are read with it: apt-get install git",
+    )
+    yield Check(
+        "g++",
+        "ok" if compiler else "optional",
+        compiler or "not found",
+        "" if compiler else "DeepSpeed's offload compiles with it: apt-get install g++",
+    )
 
 
 def _packages(_: Settings) -> Iterator[Check]:
