@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from aiforge.errors import Failure, InvalidInput
 from aiforge.modeling.bases import (
     FORGE_TINY,
-    FORGE_TINY_DIR,
     BaseModel,
     content_hash,
     context_length,
@@ -74,7 +73,6 @@ def test_an_alias_is_served_from_a_root_that_holds_its_hub_id(roots: Settings) -
     assert "<think>" in (base.chat_template or "")
 
 
-@pytest.mark.skipif(not FORGE_TINY_DIR.exists(), reason="forge-tiny is not in this checkout")
 def test_forge_tiny_lies_in_the_package(roots: Settings) -> None:
     base = resolve_base_model(FORGE_TINY, roots)
 
