@@ -15,6 +15,8 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
 os.environ.setdefault("RAY_DEDUP_LOGS", "1")
 os.environ.setdefault("DS_ACCELERATOR", "cpu")
+# Small tensors on a busy machine: threads that wait for each other cost more than they compute.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 MakeRepository = Callable[[Mapping[str, str | bytes]], Path]
 
