@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,16 @@ from aiforge.training.worker import LocalSession, run
 pytestmark = pytest.mark.cluster
 
 KILLED_AFTER = 17
+
+
+@pytest.fixture(autouse=True)
+def by_value() -> Iterator[None]:
+    """Let workers, which cannot import this file, have its classes by value."""
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
 class Assassin(Silence):
@@ -60,11 +72,11 @@ def test_a_killed_worker_costs_no_step_and_changes_no_loss(
     assert all(before[step] == after[step] for step in repeated)
     assert max(after) == result.steps
     assert len(controllers) == 1
+    assert fit(plan, Silence()) == result, "a finished job is not trained again"
 
     alone = {point["step"]: point["loss"] for point in uninterrupted(plan, tmp_path / "alone")}
     assert before | after == {step: pytest.approx(loss, rel=1e-4) for step, loss in alone.items()}
     assert "adapter_model.safetensors" in Storage(plan.storage_uri).names(result.adapter_path)
-    assert fit(plan, Silence()) == result, "a finished job is not trained again"
 
 
 def uninterrupted(plan: TrainPlan, directory: Path) -> list[dict[str, Any]]:
