@@ -52,11 +52,10 @@ class Corpus:
     @classmethod
     def of(cls, chunks: Sequence[Chunk], seed: int) -> Corpus:
         """Index chunks; there must be at least one."""
-        vocabulary: dict[str, int] = {}
-        documents = [
-            [vocabulary.setdefault(word, len(vocabulary)) for word in words(chunk.text)]
-            for chunk in chunks
-        ]
+        texts = [words(chunk.text) for chunk in chunks]
+        unique = dict.fromkeys(chain.from_iterable(texts))
+        vocabulary = {word: number for number, word in enumerate(unique)}
+        documents = [list(map(vocabulary.__getitem__, text)) for text in texts]
         index = bm25s.BM25()
         filler = vocabulary.setdefault("", len(vocabulary))
         index.index(([d or [filler] for d in documents], vocabulary), show_progress=False)
@@ -140,7 +139,7 @@ class Corpus:
 
     def _near(self, oracle: int, rng: random.Random) -> Iterator[int]:
         beside = self.directories[_directory(self.chunks[oracle])]
-        yield from rng.sample(beside, min(len(beside), _ATTEMPTS))
+        yield from (rng.choice(beside) for _ in range(_ATTEMPTS))
 
     def _random(self, rng: random.Random) -> Iterator[int]:
         yield from (rng.randrange(len(self.chunks)) for _ in range(_ATTEMPTS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import pyarrow as pa
@@ -110,7 +110,7 @@ class Chunk:
         """A row of ``CHUNKS``."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         return values | {
-            "facts": json.dumps([asdict(fact) for fact in self.facts]),
+            "facts": json.dumps([vars(fact) for fact in self.facts]),
             "dropped": None,
         }
 

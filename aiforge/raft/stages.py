@@ -108,7 +108,7 @@ def chunk_file(file: dict[str, Any], block: Block, counter: TokenCounter, cap: i
             facts=known,
         )
         for span, name, known in zip(spans, chunk_ids(file["path"], spans), facts, strict=True)
-        if span.text
+        if span.text.strip()
     ]
 
 
@@ -122,7 +122,6 @@ def _facts_by_span(text: str, spans: Sequence[Span], symbols: Sequence[Symbol]) 
     """What each span tells: a symbol belongs to the span that holds its head and documentation."""
     data = text.encode()
     found: list[list[Fact]] = [[] for _ in spans]
-    functions = [symbol for symbol in symbols if symbol.kind == "function"]
     position = 0
     for symbol in symbols:
         while position < len(spans) - 1 and spans[position].end <= symbol.head_start:
@@ -143,7 +142,7 @@ def _facts_by_span(text: str, spans: Sequence[Span], symbols: Sequence[Symbol]) 
                 parameters=symbol.parameters,
                 returns=symbol.returns,
                 calls=symbol.calls,
-                nested=any(f.start < symbol.start and symbol.end < f.end for f in functions),
+                nested=symbol.nested,
                 whole=whole,
                 code=code if whole and symbol.kind == "function" else "",
             )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 from aiforge.languages import captures
 from aiforge.raft.headings import find_headings
@@ -101,10 +101,8 @@ class Symbol:
     parameters: list[str] = field(default_factory=list)
     returns: str = ""
     calls: list[str] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
+    nested: bool = False
+    """It stands inside of a function."""
 
 
 def find_symbols(text: str, language: str | None, tree: Tree | None) -> list[Symbol]:
@@ -114,20 +112,17 @@ def find_symbols(text: str, language: str | None, tree: Tree | None) -> list[Sym
     if tree is None or language not in _QUERIES:
         return []
     found = captures(language, tree, _QUERIES[language])
-    functions = [("function", node) for node in found.get("function", [])]
-    others = [("class", node) for node in found.get("class", [])]
-    scopes = [("scope", node) for node in found.get("scope", [])]
-    nodes = sorted(functions + others + scopes, key=lambda n: (n[1].start_byte, -n[1].end_byte))
-    symbols = list(_declared(nodes, text.encode(), language))
-    _attach_calls(symbols, found.get("call", []))
+    finder = _Finder(text.encode(), language)
+    symbols = list(finder.declared(found))
+    finder.attach_calls(symbols, found.get("call", []))
     return symbols
 
 
 def _sections(text: str, language: str) -> Iterator[Symbol]:
     data = text.encode()
     headings = find_headings(text, language)
-    ends = [heading.start for heading in headings[1:]] + [len(data)]
-    for heading, end in zip(headings, ends, strict=True):
+    ends = [*(heading.start for heading in headings), len(data)][1:]
+    for heading, end in zip(headings, ends, strict=False):
         body = data[heading.body : end].decode(errors="replace").strip("\n")
         yield Symbol(
             "section",
@@ -143,139 +138,150 @@ def _sections(text: str, language: str) -> Iterator[Symbol]:
         )
 
 
-def _declared(nodes: Iterable[tuple[str, Node]], data: bytes, language: str) -> Iterator[Symbol]:
-    enclosing: list[tuple[int, str]] = []
-    for kind, node in nodes:
-        name = _name(node)
-        while enclosing and enclosing[-1][0] <= node.start_byte:
-            enclosing.pop()
-        if not name:
-            continue
-        outer = [*(scope for _, scope in enclosing), *_receiver_type(node, language)]
-        enclosing.append((node.end_byte, name))
-        if kind == "scope":
-            continue
-        symbol = _symbol("function" if kind == "function" else "class", node, name, data, language)
-        symbol.qualified = ".".join([*outer, name])
-        yield symbol
+class _Finder:
+    """Reads symbols off the nodes of one file."""
 
+    def __init__(self, data: bytes, language: str) -> None:
+        self._data = data
+        self._language = language
 
-def _symbol(kind: SymbolKind, node: Node, name: str, data: bytes, language: str) -> Symbol:
-    outer = node
-    while outer.parent is not None and outer.parent.type in _WRAPPERS:
-        outer = outer.parent
-    function = node.child_by_field_name("value") if node.type == "variable_declarator" else node
-    function = function or node
-    body = function.child_by_field_name("body")
-    head_end = body.start_byte if body is not None else node.end_byte
-    head = data[node.start_byte : head_end]
-    stripped = head.decode(errors="replace").rstrip(" \t\n{")
-    symbol = Symbol(
-        kind,
-        name,
-        name,
-        outer.start_byte,
-        node.end_byte,
-        signature=stripped,
-        head_start=node.start_byte,
-        head_end=node.start_byte + len(stripped.encode()),
-        doc_end=node.start_byte + len(stripped.encode()),
-    )
-    if kind == "function":
-        symbol.parameters = _parameters(function)
-        symbol.returns = _returns(function)
-    if language == "python":
-        _docstring(symbol, body)
-    else:
-        _leading_comment(symbol, outer)
-    return symbol
+    def declared(self, found: dict[str, list[Node]]) -> Iterator[Symbol]:
+        """Symbols of captured nodes, in the order of the source."""
+        nodes = sorted(
+            (
+                (kind, node)
+                for kind in ("function", "class", "scope")
+                for node in found.get(kind, ())
+            ),
+            key=lambda item: (item[1].start_byte, -item[1].end_byte),
+        )
+        enclosing: list[tuple[int, str, str]] = []
+        for kind, node in nodes:
+            name = self._name(node)
+            while enclosing and enclosing[-1][0] <= node.start_byte:
+                enclosing.pop()
+            if not name:
+                continue
+            outer = [*(scope for _, scope, _ in enclosing), *self._receiver_type(node)]
+            nested = any(around == "function" for _, _, around in enclosing)
+            enclosing.append((node.end_byte, name, kind))
+            if kind != "scope":
+                symbol = self._symbol("function" if kind == "function" else "class", node, name)
+                symbol.qualified = ".".join([*outer, name])
+                symbol.nested = nested
+                yield symbol
 
+    def attach_calls(self, symbols: list[Symbol], calls: list[Node]) -> None:
+        """Give each call to the innermost function around it."""
+        functions = [symbol for symbol in symbols if symbol.kind == "function"]
+        around: list[Symbol] = []
+        position = 0
+        for call in calls:
+            start = call.start_byte
+            while position < len(functions) and functions[position].head_start <= start:
+                around.append(functions[position])
+                position += 1
+            while around and around[-1].end <= start:
+                around.pop()
+            if around and len(known := around[-1].calls) < _MAX_CALLS:
+                name = self._text(call)
+                if name not in known:
+                    known.append(name)
 
-def _name(node: Node) -> str:
-    found = node.child_by_field_name("name")
-    if found is None and node.type == "impl_item":
-        found = node.child_by_field_name("type")
-    declarator = node.child_by_field_name("declarator")
-    while found is None and declarator is not None:
-        inner = declarator.child_by_field_name("declarator")
-        if inner is None:
-            found = declarator
-        declarator = inner
-    return _text(found).replace("::", ".") if found is not None else ""
+    def _symbol(self, kind: SymbolKind, node: Node, name: str) -> Symbol:
+        outer = node
+        while outer.parent is not None and outer.parent.type in _WRAPPERS:
+            outer = outer.parent
+        value = node.child_by_field_name("value") if node.type == "variable_declarator" else None
+        function = value or node
+        body = function.child_by_field_name("body")
+        start = node.start_byte
+        end = body.start_byte if body is not None else node.end_byte
+        signature = self._data[start:end].rstrip(b" \t\n{")
+        symbol = Symbol(
+            kind,
+            name,
+            name,
+            outer.start_byte,
+            node.end_byte,
+            signature=signature.decode(errors="replace"),
+            head_start=start,
+            head_end=start + len(signature),
+            doc_end=start + len(signature),
+        )
+        if kind == "function":
+            symbol.parameters = self._parameters(function)
+            symbol.returns = self._returns(function)
+        if self._language == "python":
+            self._docstring(symbol, body)
+        else:
+            self._leading_comment(symbol, outer)
+        return symbol
 
+    def _name(self, node: Node) -> str:
+        found = node.child_by_field_name("name")
+        if found is None and node.type == "impl_item":
+            found = node.child_by_field_name("type")
+        declarator = node.child_by_field_name("declarator") if found is None else None
+        while found is None and declarator is not None:
+            inner = declarator.child_by_field_name("declarator")
+            if inner is None:
+                found = declarator
+            declarator = inner
+        return self._text(found).replace("::", ".") if found is not None else ""
 
-def _receiver_type(node: Node, language: str) -> list[str]:
-    receiver = node.child_by_field_name("receiver") if language == "go" else None
-    if receiver is None:
-        return []
-    return re.findall(r"(\w+)(?:\[[^\]]*\])?\)$", _text(receiver))
+    def _receiver_type(self, node: Node) -> list[str]:
+        receiver = node.child_by_field_name("receiver") if self._language == "go" else None
+        if receiver is None:
+            return []
+        return re.findall(r"(\w+)(?:\[[^\]]*\])?\)$", self._text(receiver))
 
+    def _parameters(self, function: Node) -> list[str]:
+        found = function.child_by_field_name("parameters")
+        declarator = function.child_by_field_name("declarator") if found is None else None
+        while found is None and declarator is not None:
+            found = declarator.child_by_field_name("parameters")
+            declarator = declarator.child_by_field_name("declarator")
+        if found is None:
+            return []
+        named = (self._flat(c) for c in found.named_children if c.type not in _COMMENTS)
+        return [text for text in named if not _RECEIVERS.match(text)]
 
-def _parameters(function: Node) -> list[str]:
-    found = function.child_by_field_name("parameters")
-    declarator = function.child_by_field_name("declarator")
-    while found is None and declarator is not None:
-        found = declarator.child_by_field_name("parameters")
-        declarator = declarator.child_by_field_name("declarator")
-    if found is None:
-        return []
-    named = (_flat(child) for child in found.named_children if child.type not in _COMMENTS)
-    return [text for text in named if not _RECEIVERS.match(text)]
+    def _returns(self, function: Node) -> str:
+        for name in ("return_type", "result", "type"):
+            if (found := function.child_by_field_name(name)) is not None:
+                return self._flat(found).lstrip(": ")
+        return ""
 
+    def _docstring(self, symbol: Symbol, body: Node | None) -> None:
+        if body is None or not body.named_child_count:
+            return
+        first = body.named_children[0]
+        if first.type != "expression_statement" or not first.named_child_count:
+            return
+        string = first.named_children[0]
+        if string.type != "string":
+            return
+        content = "".join(self._text(c) for c in string.children if c.type == "string_content")
+        symbol.doc = inspect.cleandoc(content)[:_MAX_DOC].strip()
+        symbol.doc_end = string.end_byte
 
-def _returns(function: Node) -> str:
-    for name in ("return_type", "result", "type"):
-        if (found := function.child_by_field_name(name)) is not None:
-            return _flat(found).lstrip(": ")
-    return ""
+    def _leading_comment(self, symbol: Symbol, outer: Node) -> None:
+        lines: list[str] = []
+        below: Node = outer
+        node = outer.prev_sibling
+        while node is not None and node.type in _COMMENTS:
+            if below.start_point[0] - node.end_point[0] > 1:
+                break
+            text = self._text(node).rstrip("\n").split("\n")
+            lines = [_COMMENT_MARKS.sub(r"\1", line) for line in text] + lines
+            symbol.start = node.start_byte
+            below, node = node, node.prev_sibling
+        symbol.doc = inspect.cleandoc("\n".join(lines))[:_MAX_DOC].strip()
 
+    def _text(self, node: Node) -> str:
+        # Not node.text: that asks the parser's callback again, piece by piece.
+        return self._data[node.start_byte : node.end_byte].decode(errors="replace")
 
-def _docstring(symbol: Symbol, body: Node | None) -> None:
-    first = body.named_children[0] if body is not None and body.named_children else None
-    if first is None or first.type != "expression_statement" or not first.named_children:
-        return
-    string = first.named_children[0]
-    if string.type != "string":
-        return
-    content = "".join(_text(c) for c in string.children if c.type == "string_content")
-    symbol.doc = inspect.cleandoc(content)[:_MAX_DOC].strip()
-    symbol.doc_end = string.end_byte
-
-
-def _leading_comment(symbol: Symbol, outer: Node) -> None:
-    lines: list[str] = []
-    below: Node = outer
-    node = outer.prev_sibling
-    while node is not None and node.type in _COMMENTS:
-        if below.start_point[0] - node.end_point[0] > 1:
-            break
-        text = _text(node).rstrip("\n").split("\n")
-        lines = [_COMMENT_MARKS.sub(r"\1", line) for line in text] + lines
-        symbol.start = node.start_byte
-        below, node = node, node.prev_sibling
-    symbol.doc = inspect.cleandoc("\n".join(lines))[:_MAX_DOC].strip()
-
-
-def _attach_calls(symbols: list[Symbol], calls: list[Node]) -> None:
-    """Give each call to the innermost function around it."""
-    functions = [symbol for symbol in symbols if symbol.kind == "function"]
-    open_functions: list[Symbol] = []
-    position = 0
-    for call in calls:
-        while position < len(functions) and functions[position].head_start <= call.start_byte:
-            open_functions.append(functions[position])
-            position += 1
-        while open_functions and open_functions[-1].end <= call.start_byte:
-            open_functions.pop()
-        if open_functions and len(known := open_functions[-1].calls) < _MAX_CALLS:
-            name = _text(call)
-            if name not in known:
-                known.append(name)
-
-
-def _text(node: Node) -> str:
-    return (node.text or b"").decode(errors="replace")
-
-
-def _flat(node: Node) -> str:
-    return " ".join(_text(node).split())
+    def _flat(self, node: Node) -> str:
+        return " ".join(self._text(node).split())

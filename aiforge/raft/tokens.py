@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 
 from tokenizers import Tokenizer
 
@@ -58,7 +58,7 @@ class TokenCounter:
             self._lines.clear()
         unknown = [line for line in set(lines) if line not in self._lines]
         split = [_PIECE.findall("\n" + line) for line in unknown]
-        self._learn(piece for pieces in split for piece in pieces)
+        self._learn(chain.from_iterable(split))
         size = self._pieces.__getitem__
         self._lines.update(
             (line, sum(map(size, p))) for line, p in zip(unknown, split, strict=True)

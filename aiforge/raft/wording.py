@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from itertools import chain
 
 _WORD = re.compile(r"[^\W_]+")
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_]+")
@@ -16,13 +18,14 @@ def normalise(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """Lower-case words, identifiers in snake_case or CamelCase taken apart."""
-    found: list[str] = []
-    for word in _WORD.findall(text):
-        if word.islower():
-            found.append(word)
-        else:
-            found.extend(part.lower() for part in _PARTS.findall(word))
-    return found
+    return list(chain.from_iterable(map(_parts, _WORD.findall(text))))
+
+
+@lru_cache(maxsize=1 << 17)
+def _parts(word: str) -> tuple[str, ...]:
+    if word.islower():
+        return (word,)
+    return tuple(part.lower() for part in _PARTS.findall(word))
 
 
 def first_paragraph(text: str) -> str:

@@ -16,6 +16,7 @@ import aiforge
 from aiforge.languages import language_of, parse
 from aiforge.raft.chunking import Span, chunk_ids, split_file
 from aiforge.raft.headings import find_headings
+from aiforge.raft.symbols import find_symbols
 from aiforge.raft.tokens import TokenCounter
 
 SLOW = settings(
@@ -52,7 +53,7 @@ def check(text: str, spans: list[Span], counter: TokenCounter, cap: int) -> None
     for span in spans:
         inside = "\n".join(lines[span.start_line - 1 : span.end_line])
         assert span.text in inside
-        assert span.text == span.text.rstrip()
+        assert span.text == span.text.rstrip(" \t\n\r\f\v")
 
 
 @SLOW
@@ -62,6 +63,10 @@ def test_any_text_is_covered_below_the_cap(
 ) -> None:
     text = text.encode("utf-8", "replace").decode()
     check(text, split(text, language, counter, cap), counter, cap)
+    tree = parse(language or "", text.encode())
+    for symbol in find_symbols(text, language, tree):
+        assert 0 <= symbol.start <= symbol.head_start <= symbol.head_end <= symbol.end
+        assert symbol.end <= len(text.encode())
 
 
 def _tokenizer(kind: str) -> Tokenizer:
