@@ -1,0 +1,22 @@
+"""Every shipped RAFT recipe is one that a request could carry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aiforge.schemas.datasets import RaftConfig
+from aiforge.settings import config_dir, read_yaml
+
+
+@pytest.mark.parametrize("path", sorted(config_dir().glob("raft/*.yaml")), ids=lambda p: p.stem)
+def test_raft_recipe_parses(path: Path) -> None:
+    values = read_yaml(path)
+    config = RaftConfig.model_validate(values)
+    assert set(values) <= set(RaftConfig.model_fields)
+    assert config.chunk_tokens * 2 <= config.context_tokens
+
+
+def test_the_default_recipe_says_what_the_defaults_are() -> None:
+    assert RaftConfig.model_validate(read_yaml(config_dir() / "raft/default.yaml")) == RaftConfig()
