@@ -265,6 +265,8 @@ def _leaving_nothing(
         if first:
             if mirror is not None:
                 shutil.rmtree(mirror, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    mirror.parent.rmdir()
             storage.delete(directory.rstrip("/"))
         raise
 
