@@ -229,6 +229,8 @@ def _launch(settings: Settings) -> ClusterInfo:
     environment = os.environ | platform_environment(settings) | info.environment()
     environment |= serve_environment(directory, ports) | _quiet_environment()
     environment[CLUSTER_ID] = cluster_id
+    # A submitted job that says `python` means the one that runs the platform.
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     environment.pop("RAY_ADDRESS")
     with Path(info.log).open("wb") as log:
         process = subprocess.Popen(
