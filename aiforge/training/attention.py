@@ -53,10 +53,6 @@ def document_attention(
     lengths = document_lengths or (query.shape[2],)
     if query.is_cuda and softcap is None and query.dtype in (torch.bfloat16, torch.float16):
         return _varlen(query, key, value, lengths, scaling, sliding_window), None
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1:
-        key = key.repeat_interleave(groups, dim=1)
-        value = value.repeat_interleave(groups, dim=1)
     queries, keys, values = (
         torch.split(tensor, list(lengths), dim=2) for tensor in (query, key, value)
     )
@@ -88,6 +84,7 @@ def _one(
         is_causal=not banded,
         scale=scaling,
         dropout_p=dropout,
+        enable_gqa=query.shape[1] != key.shape[1],
     )
 
 
@@ -100,6 +97,8 @@ def _capped(
     softcap: float,
     dropout: float,
 ) -> torch.Tensor:
+    groups = query.shape[1] // key.shape[1]
+    key, value = (tensor.repeat_interleave(groups, dim=1) for tensor in (key, value))
     scores = query @ key.transpose(2, 3) * (scaling or query.shape[3] ** -0.5)
     scores = softcap * torch.tanh(scores / softcap)
     visible = _visible(query.shape[2], window, query.device)

@@ -24,7 +24,7 @@ from ray.train.v2._internal.execution.failure_handling import FailureDecision
 from ray.train.v2._internal.execution.failure_handling.default import DefaultFailurePolicy
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
-from aiforge.errors import AIForgeError, Failure
+from aiforge.errors import AIForgeError, Cancelled, Failure
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,13 @@ class AbortableTrainer(TorchTrainer):  # type: ignore[misc]
         controller = ray.remote(_Controller).options(**options).remote(**arguments)
         if self._on_controller is not None:
             self._on_controller(controller)
-        ray.get(controller.run.remote())
+        try:
+            ray.get(controller.run.remote())
+        except ray.exceptions.ActorDiedError as error:
+            # Ray tells a controller that left by itself from one that was killed in words only.
+            if "INTENDED_USER_EXIT" in str(error):
+                raise Cancelled("Training was aborted; its last checkpoint is kept.") from error
+            raise
         return ray.get(controller.get_result.remote())
 
 

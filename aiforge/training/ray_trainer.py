@@ -47,8 +47,9 @@ def fit(
             ``controller.abort.remote()`` ends the training and keeps the last checkpoint.
 
     Raises:
+        Cancelled: The controller was aborted.
         AIForgeError: What a worker raised on purpose, or ``training_failed``.
-        ray.exceptions.RayActorError: The controller was aborted or killed.
+        ray.exceptions.RayActorError: The controller was killed.
     """
     storage = Storage(plan.storage_uri)
     if storage.exists(train_result_file(plan.job_id)):
