@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import nn
 
 from aiforge.modeling import bases
 from aiforge.modeling.load import load_model
@@ -40,11 +39,17 @@ class Group(Protocol):
 
 @dataclass(frozen=True)
 class Assembled:
-    """A model ready for training; ``factors`` is a hash of PiSSA's factors, if there are any."""
+    """A model ready for training.
+
+    ``factors`` is a hash of PiSSA's factors, if there are any; ``parameters`` and ``trained``
+    count values, before an engine divides them among workers.
+    """
 
     model: Any
     module: CausalLoss
     factors: str | None
+    parameters: int
+    trained: int
 
 
 def assemble(plan: TrainPlan, storage: Storage, group: Group, device: torch.device) -> Assembled:
@@ -64,12 +69,10 @@ def assemble(plan: TrainPlan, storage: Storage, group: Group, device: torch.devi
         )
         if config.method == "pissa":
             factors = _start_from_factors(plan, storage, group, adapters, dtype)
-    return Assembled(model, CausalLoss(model), factors)
-
-
-def trainable(module: nn.Module) -> int:
-    """Number of values that are trained."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+    module = CausalLoss(model)
+    sizes = [(p.numel(), p.requires_grad) for p in module.parameters()]
+    trained = sum(size for size, is_trained in sizes if is_trained)
+    return Assembled(model, module, factors, sum(size for size, _ in sizes), trained)
 
 
 def _start_from_factors(

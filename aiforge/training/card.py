@@ -37,8 +37,9 @@ out before anything else. The sources stand under the licences in `LICENSE-NOTIC
 ## Training
 
 {steps} steps of about {step_tokens:,} tokens ({seen_tokens:,} seen) with AI Forge's own loop in
-float32 on CPU: {optimizer}, learning rate {learning_rate:g} with {warmup} steps of warm-up and a
-cosine fall to zero, weight decay {weight_decay:g}. `make forge-tiny` does it again.
+float32 on CPU: {optimizer_name}, learning rate {learning_rate:g} with {warmup}
+steps of warm-up and a cosine fall to zero, weight decay {weight_decay:g}. `make forge-tiny` does
+it again.
 
 ## Figures
 
@@ -77,6 +78,8 @@ model.
 It may repeat passages of the standard library word for word.
 """
 
+_OPTIMIZERS = {"muon": "Muon (AdamW for embedding and norms)", "adamw": "AdamW"}
+
 _NOTICE = """\
 forge-tiny was trained on the source code of the Python standard library and can reproduce parts
 of it. What was changed: the sources were tokenised, cut, rearranged into questions and answers,
@@ -99,6 +102,7 @@ def render(figures: dict[str, Any]) -> str:
     text = _CARD.format(
         **figures,
         **recipe,
+        optimizer_name=_OPTIMIZERS[recipe["optimizer"]],
         step_tokens=round(figures["seen_tokens"] / recipe["steps"]),
         window=recipe["context"] // 2,
     )

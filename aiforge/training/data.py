@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
@@ -246,7 +247,10 @@ class BatchPlan:
         count = len(self.rows)
         first = step * self.rows_per_step
         last = min(first + self.rows_per_step, count * self.epochs)
-        orders = {epoch: self._order(epoch) for epoch in range(first // count, -(-last // count))}
+        orders = {
+            epoch: _order(self.seed, epoch, count)
+            for epoch in range(first // count, -(-last // count))
+        }
         return [int(orders[at // count][at % count]) for at in range(first, last)]
 
     def epoch(self, step: int) -> float:
@@ -270,5 +274,7 @@ class BatchPlan:
         """Trained targets of a step, over all workers."""
         return int(self.rows.target_counts[self.indices(step)].sum())
 
-    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
-        return np.random.default_rng([self.seed, epoch]).permutation(len(self.rows))
+
+@lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
+    return np.random.default_rng([seed, epoch]).permutation(count)

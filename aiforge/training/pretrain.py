@@ -121,10 +121,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def pretrain(recipe: Recipe, out: Path, work: Path, checkpoint_every: int) -> dict[str, Any]:
-    """Train and write the model and its card; its figures, which also stand beside it."""
+def pretrain(
+    recipe: Recipe, out: Path, work: Path, checkpoint_every: int, root: Path | None = None
+) -> dict[str, Any]:
+    """Train and write the model and its card.
+
+    Args:
+        recipe: What to train.
+        out: Directory of the model.
+        work: Directory of the tokenizer, the packed rows and the checkpoint of a run that may be
+            interrupted.
+        checkpoint_every: Steps between two checkpoints.
+        root: Directory of the sources; the standard library's when absent.
+
+    Returns:
+        The figures, which also stand beside the model.
+    """
     work.mkdir(parents=True, exist_ok=True)
-    corpus = read_corpus(test_share=recipe.test_share)
+    corpus = read_corpus(root, recipe.test_share)
     tokenizer = _tokenizer(recipe, corpus, work)
     rows = _packed(recipe, corpus, tokenizer, work)
     data = BatchPlan(rows, recipe.seed, recipe.rows_per_step, epochs=_epochs(recipe, rows))
@@ -236,7 +250,10 @@ def _tokenizer(recipe: Recipe, corpus: Corpus, work: Path) -> Tokenizer:
 def _packed(recipe: Recipe, corpus: Corpus, tokenizer: Tokenizer, work: Path) -> PackedRows:
     path = work / f"rows-{corpus.sha256[:16]}.parquet"
     if not path.exists():
-        documents = [*_code(tokenizer, corpus.train, recipe.context), *_chats(tokenizer, corpus)]
+        documents = [
+            *_code(tokenizer, corpus.train, recipe.context),
+            *_chats(tokenizer, corpus, recipe.context // 2),
+        ]
         partial = path.with_suffix(".partial")
         pq.write_table(to_table(pack(documents, recipe.context)), partial)
         partial.replace(path)
@@ -274,7 +291,7 @@ def _fill_in_the_middle(tokenizer: Tokenizer, ids: list[int], key: str) -> list[
     ]
 
 
-def _chats(tokenizer: Tokenizer, corpus: Corpus) -> Iterator[Row]:
+def _chats(tokenizer: Tokenizer, corpus: Corpus, longest: int) -> Iterator[Row]:
     for source in corpus.train:
         if is_test(source.path):
             continue
@@ -283,7 +300,7 @@ def _chats(tokenizer: Tokenizer, corpus: Corpus) -> Iterator[Row]:
                 f"{TURN_START}{turn['role']}\n{turn['content']}{TURN_END}\n" for turn in messages
             )
             ids = tokenizer.encode(text).ids
-            if len(ids) <= 1024:
+            if len(ids) <= longest:
                 yield document(ids, ids)
 
 

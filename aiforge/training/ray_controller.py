@@ -15,10 +15,10 @@ import ray
 from ray.actor import ActorHandle
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
-from ray.train.v2._internal.callbacks.placement_group_callback import (
-    PlacementGroupCleanerCallback,
+from ray.train.v2._internal.constants import (
+    ENABLE_PREEMPTION_WATCHER_ENV_VAR,
+    HEALTH_CHECK_INTERVAL_S_ENV_VAR,
 )
-from ray.train.v2._internal.constants import ENABLE_PREEMPTION_WATCHER_ENV_VAR
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.failure_handling import FailureDecision
 from ray.train.v2._internal.execution.failure_handling.default import DefaultFailurePolicy
@@ -30,9 +30,8 @@ log = logging.getLogger(__name__)
 
 OnController = Callable[[ActorHandle], None]
 
-CLEANER_INTERVAL = 5.0
-"""Seconds between two looks of the process that frees the workers' resources should the
-controller be killed; each look costs the dashboard a query."""
+POLL_SECONDS = "1"
+"""How often the controller asks its workers how they are; what they report waits that long."""
 
 
 class AbortableTrainer(TorchTrainer):  # type: ignore[misc]
@@ -49,7 +48,12 @@ class AbortableTrainer(TorchTrainer):  # type: ignore[misc]
     def _initialize_and_run_controller(self, **arguments: Any) -> Any:
         """Ray's own start of the controller, with our failure policy and callbacks."""
         arguments["failure_policy"] = _FailurePolicy(self.run_config.failure_config)
-        arguments["callbacks"] = _lean(arguments["callbacks"])
+        # Rows are read from the storage; the callback would start a process that serves nothing.
+        arguments["callbacks"] = [
+            callback
+            for callback in arguments["callbacks"]
+            if not isinstance(callback, DatasetsCallback)
+        ]
         node = ray.get_runtime_context().get_node_id()
         options = {"num_cpus": 0, "label_selector": {"ray.io/node-id": node}}
         controller = ray.remote(_Controller).options(**options).remote(**arguments)
@@ -66,13 +70,23 @@ class AbortableTrainer(TorchTrainer):  # type: ignore[misc]
 
 
 class _Controller(TrainController):  # type: ignore[misc]
-    """A controller that watches for the reclaim of nodes only where there are several."""
+    """A controller that watches for the reclaim of nodes only where there are several.
+
+    What it is told by variables must not reach its workers: with variables of their own they
+    could not be started in processes that Ray holds ready.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        alone = sum(node["Alive"] for node in ray.nodes()) == 1
-        if alone:
-            os.environ.setdefault(ENABLE_PREEMPTION_WATCHER_ENV_VAR, "0")
+        several = sum(node["Alive"] for node in ray.nodes()) > 1
+        told = {
+            HEALTH_CHECK_INTERVAL_S_ENV_VAR: POLL_SECONDS,
+            ENABLE_PREEMPTION_WATCHER_ENV_VAR: "1" if several else "0",
+        }
+        added = told.keys() - os.environ.keys()
+        os.environ |= {name: told[name] for name in added}
         super().__init__(*args, **kwargs)
+        for name in added:
+            del os.environ[name]
 
 
 class _FailurePolicy(DefaultFailurePolicy):  # type: ignore[misc]
@@ -107,14 +121,3 @@ def translated(error: TrainingFailedError) -> AIForgeError:
         "The job's log has more; a smaller batchSize or maxSeqLength needs less memory.",
         code="training_failed",
     )
-
-
-def _lean(callbacks: list[Any]) -> list[Any]:
-    """Ray's callbacks without the one that serves datasets, as rows are read from the storage."""
-    kept = [item for item in callbacks if not isinstance(item, DatasetsCallback)]
-    return [
-        PlacementGroupCleanerCallback(check_interval_s=CLEANER_INTERVAL)
-        if isinstance(item, PlacementGroupCleanerCallback)
-        else item
-        for item in kept
-    ]

@@ -16,7 +16,7 @@ from torch import nn
 from aiforge.schemas.runs import MetricPoint
 from aiforge.storage import Storage, train_result_file
 from aiforge.training import checkpoint
-from aiforge.training.assemble import Assembled, assemble, trainable
+from aiforge.training.assemble import Assembled, assemble
 from aiforge.training.checkpoint import TrainState
 from aiforge.training.data import BatchPlan, PackedRows
 from aiforge.training.engine import Engine, LocalEngine, OptimizerFactory, adamw
@@ -184,10 +184,9 @@ def _meta(plan: TrainPlan, prepared: Prepared, assembled: Assembled) -> dict[str
 def _describe(
     plan: TrainPlan, assembled: Assembled, data: BatchPlan, session: Session, start: int
 ) -> str:
-    everything = sum(parameter.numel() for parameter in assembled.module.parameters())
     resumed = f", continuing after step {start}" if start else ""
     return (
-        f"{plan.config.method} on {plan.base.name}: {trainable(assembled.module)} of {everything} "
+        f"{plan.config.method} on {plan.base.name}: {assembled.trained} of {assembled.parameters} "
         f"parameters trained, {data.steps} steps of {plan.rows_per_step} rows, "
         f"{session.world} workers, ZeRO stage {plan.config.zero_stage}, "
         f"{torch.get_num_threads()} threads each{resumed}"
