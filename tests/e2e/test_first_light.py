@@ -118,7 +118,7 @@ def _process_of(platform: Platform, title: str) -> psutil.Process:
 @pytest.mark.parametrize(
     ("source", "remedy"),
     [
-        ("https://127.0.0.1/none.git", "private"),
+        ("https://127.0.0.1/none.git", "not public"),
         ("--upload-pack=/bin/true", "--upload-pack"),
         ("/etc", "AIFORGE_SOURCE_ROOTS"),
     ],
