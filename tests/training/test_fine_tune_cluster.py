@@ -87,8 +87,7 @@ class Switch:
         self.controller.abort.remote()
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(900)
 def test_neither_a_killed_worker_nor_an_abort_changes_a_loss(
     ray_cluster: None, make_plan: Any, tmp_path: Path
 ) -> None:
