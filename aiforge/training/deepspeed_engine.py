@@ -6,6 +6,7 @@ Import this module inside a worker only: deepspeed reads the environment when it
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -31,6 +32,8 @@ from deepspeed.utils import (
     safe_set_local_fp32_param,
     safe_set_local_optimizer_state,
 )
+
+logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
