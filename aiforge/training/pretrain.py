@@ -14,6 +14,7 @@ import math
 import os
 import platform
 import random
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -158,6 +159,7 @@ def pretrain(
     nll = evaluate(LocalEngine(CausalLoss(model), lambda named: []), held_out, 1)
     figures = _figures(recipe, model, corpus, tokenizer, rows, held_out, nll)
     _write(model, tokenizer, recipe, out, figures)
+    shutil.rmtree(work / "checkpoint", ignore_errors=True)  # the next run is a new one
     return figures
 
 
