@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from aiforge.errors import InvalidInput
 from aiforge.modeling.bases import resolve_base_model
 from aiforge.schemas.common import Listing, Message, Page
 from aiforge.schemas.jobs import (
@@ -31,15 +32,27 @@ async def fine_tune(
         key: Of an ``Idempotency-Key``; the same one again returns the same job.
 
     Raises:
-        InvalidInput: The base model or the dataset does not exist.
+        InvalidInput: The base model or the dataset does not exist, or an option cannot be had.
         Conflict: The dataset is not ready, or the key was used for another request.
         Unavailable: The disk is full.
     """
+    _refuse_what_training_ignores(request)
     resources = await asyncio.to_thread(_resources, services, request)
     job = await services.state.once(key).call(jobs.create, request, resources)
     return FineTuneResponse(
         job_id=job.id, status=job.status, message="Training job queued successfully"
     )
+
+
+def _refuse_what_training_ignores(request: FineTuneRequest) -> None:
+    """An option without effect must not look as if it had one."""
+    for field, wanted in (
+        ("quantizeBase", request.quantize_base),
+        ("resumeFrom", request.resume_from is not None),
+    ):
+        if wanted:
+            error = f"{field} is not available in this version; leave it out"
+            raise InvalidInput(f"{error}.", code="not_available", field=field, error=error)
 
 
 def _resources(services: Services, request: FineTuneRequest) -> Resources:

@@ -213,6 +213,16 @@ def test_an_unknown_base_model_or_dataset_is_named(services: Services, base_mode
     assert missing.value.detail["field"] == "datasetId"
 
 
+@pytest.mark.parametrize("changes", [{"resume_from": "job-1"}, {"quantize_base": True}])
+def test_an_option_without_effect_is_refused(
+    services: Services, base_model: str, changes: dict[str, Any]
+) -> None:
+    request = fine_tune(ready_dataset(services, base_model), base_model, **changes)
+
+    with pytest.raises(InvalidInput, match="not available"):
+        do(jobs.fine_tune(services, request))
+
+
 def test_a_full_disk_refuses_new_work_with_the_remedy(
     services: Services, settings: Settings
 ) -> None:
