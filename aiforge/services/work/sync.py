@@ -32,37 +32,24 @@ def execute(context: RunContext) -> dict[str, Any]:
 def _read(context: RunContext, source: Source) -> SyncResult:
     include, exclude = source.include_patterns, source.exclude_patterns
     limits = Limits()
-    match source.type:
-        case "git":
-            return sync_git(
-                context.storage,
-                source.id,
-                source.url or "",
-                branch=source.branch,
-                include=include,
-                exclude=exclude,
-                allowed_roots=context.settings.source_roots,
-                limits=limits,
-                progress=context.progress,
-            )
-        case "local":
-            return sync_local(
-                context.storage,
-                source.id,
-                source.url or "",
-                branch=source.branch,
-                include=include,
-                exclude=exclude,
-                allowed_roots=context.settings.source_roots,
-                limits=limits,
-                progress=context.progress,
-            )
-        case "upload":
-            return sync_upload(
-                context.storage,
-                source.id,
-                include=include,
-                exclude=exclude,
-                limits=limits,
-                progress=context.progress,
-            )
+    if source.type == "upload":
+        return sync_upload(
+            context.storage,
+            source.id,
+            include=include,
+            exclude=exclude,
+            limits=limits,
+            progress=context.progress,
+        )
+    read = sync_git if source.type == "git" else sync_local
+    return read(
+        context.storage,
+        source.id,
+        source.url or "",
+        branch=source.branch,
+        include=include,
+        exclude=exclude,
+        allowed_roots=context.settings.source_roots,
+        limits=limits,
+        progress=context.progress,
+    )
