@@ -10,7 +10,7 @@ The tree, by what the caller can do about it:
      ├─ Unauthenticated, Forbidden
      ├─ RateLimited
      ├─ Unavailable           a dependency is away; try again later
-     ├─ Rejected              method, size or media type is not accepted
+     ├─ Rejected              method, size, range or media type is not accepted
      └─ Failure               work was attempted and failed
          ├─ Cancelled
          └─ InternalError     a fault of the platform itself

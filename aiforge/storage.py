@@ -78,8 +78,15 @@ class Storage:
         return json.loads(self.read_bytes(path))
 
     def open_input(self, path: str) -> IO[bytes]:
-        """A seekable binary stream."""
-        return self.filesystem.open_input_file(self.full(path))  # type: ignore[no-any-return]
+        """A seekable binary stream.
+
+        Raises:
+            NotFound: There is no such file.
+        """
+        try:
+            return self.filesystem.open_input_file(self.full(path))  # type: ignore[no-any-return]
+        except FileNotFoundError as error:
+            raise NotFound(f"{self.uri_of(path)} does not exist.", code="file_not_found") from error
 
     def write_bytes(self, path: str, data: bytes) -> None:
         """Write a file so that a reader sees all of it or nothing."""
@@ -225,6 +232,6 @@ def train_result_file(job_id: str) -> str:
     return f"{job_dir(job_id)}/training.json"
 
 
-def artifact_file(artifact_id: str) -> str:
-    """Content of one artifact."""
-    return f"artifacts/{artifact_id}"
+def artifact_file(sha256: str) -> str:
+    """Content of artifacts, by its hash in hexadecimal digits."""
+    return f"artifacts/{sha256[:2]}/{sha256}"

@@ -182,6 +182,28 @@ VALIDATION: Example = {
     "passed": True,
 }
 
+ARTIFACT: Example = {
+    "id": "art-1",
+    "type": "chart",
+    "name": "Performance Trend",
+    "mimeType": "application/json",
+    "size": 1024,
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "ownerId": "mission-1",
+    "resourceIds": ["mission-1", "job-1"],
+    "createdAt": MOMENT,
+}
+
+CHART: Example = {
+    "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+    "data": {"values": [{"version": 1, "perplexity": 12.3}, {"version": 2, "perplexity": 11.8}]},
+    "mark": "line",
+    "encoding": {
+        "x": {"field": "version", "type": "ordinal"},
+        "y": {"field": "perplexity", "type": "quantitative"},
+    },
+}
+
 EVENT_STREAM = (
     "id: 17\nevent: job.running\n"
     f'data: {{"sequence":17,"at":"{MOMENT}","type":"job.running","resourceId":"job-1",'

@@ -8,7 +8,7 @@ from starlette.middleware import Middleware
 from aiforge import __version__
 from aiforge.api import errors, openapi
 from aiforge.api.middleware import BodyLimit, Envelope, LocalClients, RequestContext
-from aiforge.api.routers import data_sources, datasets, events, fine_tune, health, jobs
+from aiforge.api.routers import artifacts, data_sources, datasets, events, fine_tune, health, jobs
 from aiforge.services.context import Services
 from aiforge.settings import Settings
 
@@ -47,7 +47,7 @@ def create_app(services: Services, *, name_answers: bool = True) -> FastAPI:
     )
     app.state.services = services
     errors.install(app)
-    for module in (health, data_sources, datasets, fine_tune, jobs, events):
+    for module in (health, data_sources, datasets, fine_tune, jobs, artifacts, events):
         app.include_router(module.router)
     openapi.install(app)
     return app

@@ -185,7 +185,7 @@ class Envelope:
 
 def _is_data(start: Message) -> bool:
     kind = Headers(raw=start["headers"]).get("content-type", "")
-    return start["status"] < 400 and kind.startswith("application/json")
+    return start["status"] in (200, 201) and kind.startswith("application/json")
 
 
 def _meta(scope: Scope, headers: MutableHeaders) -> bytes:

@@ -13,6 +13,7 @@ _MEANING = {
     409: ("The state of the resource does not allow it.", "conflict"),
     413: ("The body is too large.", "body_too_large"),
     415: ("The media type is not accepted.", "unsupported_media_type"),
+    416: ("The range lies beyond the content.", "range_not_satisfiable"),
     422: ("The request does not have the declared shape.", "schema_violation"),
     500: ("A fault of the platform; the log has it under `requestId`.", "internal_error"),
     503: (

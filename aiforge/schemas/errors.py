@@ -32,7 +32,11 @@ _STATUS: dict[type[AIForgeError], int] = {
     AIForgeError: 500,
 }
 
-_REJECTED_STATUS = {"method_not_allowed": 405, "unsupported_media_type": 415}
+_REJECTED_STATUS = {
+    "method_not_allowed": 405,
+    "unsupported_media_type": 415,
+    "range_not_satisfiable": 416,
+}
 
 _CLASS: dict[int, type[AIForgeError]] = {
     400: errors.InvalidInput,
@@ -43,6 +47,7 @@ _CLASS: dict[int, type[AIForgeError]] = {
     409: errors.Conflict,
     413: errors.Rejected,
     415: errors.Rejected,
+    416: errors.Rejected,
     422: errors.SchemaViolation,
     429: errors.RateLimited,
     502: errors.Unavailable,

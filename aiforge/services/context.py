@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiforge.errors import Cancelled
+from aiforge.schemas.artifacts import Artifact, ArtifactType
 from aiforge.schemas.runs import LogLine, MetricPoint, Run
+from aiforge.services import artifacts
 from aiforge.services.journal import Journal
 from aiforge.services.probes import Probes
 from aiforge.settings import Settings
@@ -108,6 +110,38 @@ class RunContext:
     def metrics(self, points: Sequence[MetricPoint]) -> None:
         """Add what training steps measured."""
         self._journal.metrics(points)
+
+    def artifact(
+        self,
+        type: ArtifactType,
+        name: str,
+        content: bytes,
+        mime_type: str,
+        *,
+        resource_ids: Sequence[str] = (),
+    ) -> Artifact:
+        """Leave something for people to look at; a second time, that of the same name is replaced.
+
+        Args:
+            content: For a ``chart`` a Vega-Lite specification with its data, for a ``report``
+                Markdown, for a ``log`` plain text.
+            mime_type: Without parameters; texts are UTF-8.
+            resource_ids: What it is about beside the run and the run's own resource.
+
+        Raises:
+            Conflict: The attempt was overtaken, or the run has ended.
+        """
+        return artifacts.keep(
+            self.state,
+            self.storage,
+            self.run.id,
+            type,
+            name,
+            content,
+            mime_type,
+            resource_ids=[self.run.resource_id, *resource_ids],
+            attempt=self.run.attempt,
+        )
 
     def reporter(self, share: float = 1.0) -> Reporter:
         """A picklable reporter for the processes that the work starts.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiforge.state import (
     applied,
+    artifacts,
     counts,
     datasets,
     events,
@@ -18,6 +19,8 @@ from aiforge.state.schema import metadata
 
 TABLES = (
     applied.applied,
+    artifacts.artifact_resources,
+    artifacts.artifacts,
     counts.run_counts,
     datasets.datasets,
     events.events,

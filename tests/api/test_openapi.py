@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from pydantic import TypeAdapter
 
 from aiforge.api import examples
-from aiforge.schemas import datasets, health, jobs, sources
+from aiforge.schemas import artifacts, datasets, health, jobs, sources
 from aiforge.schemas.common import Message
 
 TYPES: list[tuple[Any, Any]] = [
@@ -30,6 +30,7 @@ TYPES: list[tuple[Any, Any]] = [
     (examples.METRICS, jobs.JobMetricsHistory),
     (examples.LOGS, jobs.JobLogs),
     (examples.CANCELLED, Message),
+    (examples.ARTIFACT, artifacts.Artifact),
     (examples.VALIDATION, jobs.Validation),
 ]
 
@@ -71,7 +72,7 @@ def test_every_operation_declares_errors_examples_and_the_envelope(
         assert {"500", "503"} <= responses.keys(), name
         assert operation["description"], name
         for status, response in responses.items():
-            for kind, content in response["content"].items():
+            for kind, content in response.get("content", {}).items():
                 if kind == "application/json":
                     assert "example" in content, (name, status)
         success = next(responses[status] for status in ("200", "201") if status in responses)

@@ -16,7 +16,7 @@ from aiforge.schemas.runs import MetricPoint, Resources, Run, RunStatus
 from aiforge.services.context import RunContext
 from aiforge.services.work import Work
 from aiforge.settings import Settings
-from aiforge.state import logs, metrics, outcomes, runs, sources
+from aiforge.state import artifacts, logs, metrics, outcomes, runs, sources
 from aiforge.state.access import LocalState
 from aiforge.state.store import Store
 
@@ -238,3 +238,17 @@ def test_a_result_that_is_no_outcome_fails_the_run(
 ) -> None:
     assert drive(lambda context: {"nothing": "of use"}).join(10)
     assert look(state, run_id).error_code == "internal_error"
+
+
+def test_work_leaves_artifacts_once(state: LocalState, drive: Drive, run_id: str) -> None:
+    def work(context: RunContext) -> dict[str, Any]:
+        for text in (b"draft", b"final"):
+            context.artifact("report", "Findings", text, "text/markdown", resource_ids=["ds-1"])
+        return OUTCOME
+
+    assert drive(work).join(20)
+
+    resource_id = look(state, run_id).resource_id
+    (left,) = state.call_sync(artifacts.page, 10, 0, resource_id).items
+    assert (left.owner_id, left.name, left.size) == (run_id, "Findings", 5)
+    assert left.resource_ids == [run_id, resource_id, "ds-1"]
