@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
-import os
 import re
-import socket
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+from aiforge.addresses import check_literal, is_proxied, parse_address, resolve
 from aiforge.errors import Failure, InvalidInput
 
 Protocol = Literal["https", "ssh", "file"]
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _HELPER = re.compile(r"^[\w.+-]+::")
 _SCP = re.compile(r"^(?:(?P<user>[^@/:]+)@)?(?P<host>[^@/:]+):(?P<path>[^/].*|/[^/].*)\Z")
@@ -23,7 +20,6 @@ _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _BRANCH = re.compile(
     r"^(?![-/.])(?!.*(?:\.\.|//|@\{|/\.|\.lock(?:/|$)))[^\x00-\x20\x7f~^:?*\[\\]+(?<![/.])\Z"
 )
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 @dataclass(frozen=True)
@@ -109,22 +105,14 @@ def resolve_host(remote: Remote) -> list[str]:
         Failure: ``source_unreachable`` where the host is unknown.
         InvalidInput: ``url_not_allowed`` where one of its addresses is not public.
     """
-    if not remote.trusted and (literal := _parse_address(remote.host)) is not None:
-        _check_public(remote.host, literal)
-    if remote.protocol == "https" and _proxied():
+    if not remote.trusted:
+        check_literal(remote.host)
+    if remote.protocol == "https" and is_proxied():
         return []
     try:
-        found = socket.getaddrinfo(remote.host, remote.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise Failure(
-            f"The host {remote.host!r} cannot be resolved. Check the URL and the network.",
-            code="source_unreachable",
-        ) from error
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    if not remote.trusted:
-        for address in addresses:
-            _check_public(remote.host, ipaddress.ip_address(address.partition("%")[0]))
-    return addresses
+        return resolve(remote.host, remote.port, trusted=remote.trusted)
+    except Failure as error:
+        raise Failure(error.message, code="source_unreachable") from error
 
 
 def allowed_path(path: Path, allowed_roots: Sequence[Path]) -> Path:
@@ -198,40 +186,8 @@ def _scp(url: str, match: re.Match[str], allowed_hosts: Collection[str]) -> Remo
 
 
 def _check_host(url: str, host: str, user: str | None) -> None:
-    if not (_NAME.match(host) or _parse_address(host)) or not (user is None or _NAME.match(user)):
+    if not (_NAME.match(host) or parse_address(host)) or not (user is None or _NAME.match(user)):
         raise _invalid(url, "its host or user is malformed")
-
-
-def _parse_address(host: str) -> _Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
-
-
-def _check_public(host: str, address: _Address) -> None:
-    for inner in _unwrapped(address):
-        if not inner.is_global or inner.is_multicast:
-            raise InvalidInput(
-                f"The host {host!r} has the address {address}, which is not public. "
-                "Use a local path or a public host.",
-                code="url_not_allowed",
-                field="url",
-            )
-
-
-def _unwrapped(address: _Address) -> Iterator[_Address]:
-    """The address, and any IPv4 address that translation mechanisms put inside it."""
-    yield address
-    if isinstance(address, ipaddress.IPv6Address):
-        if address in _NAT64:
-            yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-        yield from (found for found in inner if found is not None)
-
-
-def _proxied() -> bool:
-    return any(os.environ.get(name) for name in ("https_proxy", "HTTPS_PROXY", "ALL_PROXY"))
 
 
 def _invalid(url: str, reason: str) -> InvalidInput:

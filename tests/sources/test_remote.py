@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from repositories import repository
 
+from aiforge import addresses
 from aiforge.errors import AIForgeError, Failure, InvalidInput
 from aiforge.sources import remote
 from aiforge.sources.remote import check_branch, git_directory, parse_remote, resolve_host
@@ -134,8 +135,8 @@ def test_unknown_host_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise socket.gaierror("Name or service not known")
 
-    monkeypatch.setattr(remote.socket, "getaddrinfo", fail)
-    monkeypatch.setattr(remote, "_proxied", lambda: False)
+    monkeypatch.setattr(addresses.socket, "getaddrinfo", fail)
+    monkeypatch.setattr(remote, "is_proxied", lambda: False)
     with pytest.raises(Failure, match=r"no\.such\.host") as failed:
         resolve_host(parse_remote("https://no.such.host/a", []))
     assert failed.value.code == "source_unreachable"
@@ -180,9 +181,9 @@ def test_repositories_that_point_out_of_the_roots_are_refused(tmp_path: Path) ->
         assert refused.value.code == "path_not_allowed"
 
 
-def _resolve_to(monkeypatch: pytest.MonkeyPatch, addresses: list[str]) -> None:
+def _resolve_to(monkeypatch: pytest.MonkeyPatch, found: list[str]) -> None:
     def answer(_host: str, port: int, **_: object) -> list[tuple[object, ...]]:
-        return [(0, 0, 0, "", (address, port)) for address in addresses]
+        return [(0, 0, 0, "", (address, port)) for address in found]
 
-    monkeypatch.setattr(remote.socket, "getaddrinfo", answer)
-    monkeypatch.setattr(remote, "_proxied", lambda: False)
+    monkeypatch.setattr(addresses.socket, "getaddrinfo", answer)
+    monkeypatch.setattr(remote, "is_proxied", lambda: False)
