@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from aiforge.errors import InvalidInput
-from aiforge.modeling.bases import resolve_base_model
+from aiforge.export.architectures import require_exportable
+from aiforge.modeling.bases import read_config, resolve_base_model
 from aiforge.schemas.common import Listing, Message, Page
 from aiforge.schemas.jobs import (
     FineTuneRequest,
@@ -32,7 +33,8 @@ async def fine_tune(
         key: Of an ``Idempotency-Key``; the same one again returns the same job.
 
     Raises:
-        InvalidInput: The base model or the dataset does not exist, or an option cannot be had.
+        InvalidInput: The base model or the dataset does not exist, the model could not be
+            exported, or an option cannot be had.
         Conflict: The dataset is not ready, or the key was used for another request.
         Unavailable: The disk is full.
     """
@@ -57,6 +59,8 @@ def _refuse_what_training_ignores(request: FineTuneRequest) -> None:
 
 def _resources(services: Services, request: FineTuneRequest) -> Resources:
     base = resolve_base_model(request.base_model, services.settings)
+    # What could never be deployed is not trained either.
+    require_exportable(read_config(base))
     resources = preflight.train_resources(request, base, services.gpus)
     preflight.require_disk(services.settings, services.storage, resources.disk_bytes)
     return resources

@@ -1,0 +1,1 @@
+"""Adapters and base models become GGUF files, compared with transformers."""

@@ -1,0 +1,423 @@
+"""llama.cpp through llama-cpp-python: load a GGUF, tokenize, logits, generate, quantize.
+
+The one place that imports ``llama_cpp``. Its public C interface is called, since its Python
+classes allocate logits for a whole context. The library is imported when it is first needed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+
+from aiforge.errors import Failure, InvalidInput, Unavailable
+from aiforge.modeling.text_stream import TextStream
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FILE_TYPES = {
+    "f32": 0,
+    "f16": 1,
+    "q8_0": 7,
+    "q2_k": 10,
+    "q3_k_m": 12,
+    "q4_k_s": 14,
+    "q4_k_m": 15,
+    "q5_k_m": 17,
+    "q6_k": 18,
+    "bf16": 32,
+}
+"""``enum llama_ftype`` by the names that the API uses."""
+
+_BATCH = 512
+_PIECE_BYTES = 64
+_F32 = 0
+"""``GGML_TYPE_F32``: the type of a key-value cache that loses nothing."""
+
+Finish = Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen; greedily where ``temperature`` is 0."""
+
+    temperature: float = 0.0
+    top_k: int = 40
+    top_p: float = 0.95
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of generated text; the last one says why it is the last.
+
+    ``tokens`` counts those generated so far, the one that ends the turn included.
+    """
+
+    text: str
+    tokens: int
+    finish: Finish | None = None
+
+
+def is_available() -> bool:
+    """Whether llama-cpp-python can be used here."""
+    try:
+        _library()
+    except Unavailable:
+        return False
+    return True
+
+
+def require_available() -> None:
+    """Refuse early what needs llama.cpp.
+
+    Raises:
+        Unavailable: It is not installed, or cannot be loaded (``llama_cpp_missing``).
+    """
+    _library()
+
+
+def quantize(source: Path, target: Path, file_type: str, *, threads: int | None = None) -> None:
+    """Quantize a GGUF of type f32, f16 or bf16.
+
+    A tensor whose rows are no multiple of a k-quant's block of 256 gets another type; the
+    target's tensor table tells which.
+
+    Args:
+        file_type: A key of ``FILE_TYPES``.
+
+    Raises:
+        Failure: llama.cpp refused; the partial target is removed.
+    """
+    library = _library()
+    parameters = library.llama_model_quantize_default_params()
+    parameters.ftype = FILE_TYPES[file_type]
+    parameters.nthread = threads or _threads()
+    _last_error.clear()
+    code = library.llama_model_quantize(
+        os.fsencode(source), os.fsencode(target), ctypes.byref(parameters)
+    )
+    if code != 0 or not target.is_file():
+        target.unlink(missing_ok=True)
+        raise Failure(
+            f"llama.cpp could not quantize to {file_type}: {_reason()}.", code="quantize_failed"
+        )
+
+
+class GgufModel:
+    """One GGUF file in memory, with a single sequence; safe to use from several threads in turn.
+
+    Args:
+        path: The file; its weights are mapped, not read.
+        context_length: Tokens of prompt and answer together; the model's own when absent.
+        exact: Keep keys and values in float32 and use plain attention, to compare with others.
+        vocabulary_only: Load the tokenizer alone.
+        threads: The processor's when absent.
+
+    Raises:
+        Unavailable: llama-cpp-python is not installed.
+        Failure: The file is no model that llama.cpp can run (``gguf_unreadable``).
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        context_length: int | None = None,
+        exact: bool = False,
+        vocabulary_only: bool = False,
+        threads: int | None = None,
+    ) -> None:
+        self._library = library = _library()
+        self._model: Any = None
+        self._context: Any = None
+        self._batch: Any = None
+        self._lock = threading.Lock()
+        parameters = library.llama_model_default_params()
+        parameters.vocab_only = vocabulary_only
+        _last_error.clear()
+        self._model = library.llama_model_load_from_file(os.fsencode(path), parameters)
+        if not self._model:
+            raise Failure(
+                f"llama.cpp cannot load {path.name}: {_reason()}.", code="gguf_unreadable"
+            )
+        self._vocabulary = library.llama_model_get_vocab(self._model)
+        self.vocabulary_size = int(library.llama_vocab_n_tokens(self._vocabulary))
+        self.context_length = context_length or int(library.llama_model_n_ctx_train(self._model))
+        if not vocabulary_only:
+            self._open_context(exact, threads or _threads())
+
+    def _open_context(self, exact: bool, threads: int) -> None:
+        library = self._library
+        parameters = library.llama_context_default_params()
+        parameters.n_ctx = self.context_length
+        parameters.n_batch = parameters.n_ubatch = min(_BATCH, self.context_length)
+        parameters.n_threads = parameters.n_threads_batch = threads
+        if exact:
+            parameters.type_k = parameters.type_v = _F32
+            parameters.flash_attn_type = library.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        self._context = library.llama_init_from_model(self._model, parameters)
+        if not self._context:
+            self.close()
+            raise Failure(
+                f"llama.cpp cannot open a context of {self.context_length} tokens: {_reason()}. "
+                "Ask for a shorter one, or free memory.",
+                code="gguf_context_failed",
+            )
+        self._batch = library.llama_batch_init(parameters.n_batch, 0, 1)
+        self._batch_size = int(parameters.n_batch)
+
+    def close(self) -> None:
+        """Free the memory; a second time nothing happens."""
+        with self._lock:
+            if self._batch is not None:
+                self._library.llama_batch_free(self._batch)
+            if self._context:
+                self._library.llama_free(self._context)
+            if self._model:
+                self._library.llama_model_free(self._model)
+            self._batch = self._context = self._model = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def metadata(self, key: str) -> str | None:
+        """A value of the file's header as text; ``None`` where there is none."""
+        size = 1 << 10
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = self._library.llama_model_meta_val_str(self._model, key.encode(), buffer, size)
+            if length < 0:
+                return None
+            if length < size:
+                return buffer.value.decode("utf-8", "replace")
+            size = length + 1
+
+    @property
+    def chat_template(self) -> str | None:
+        """The embedded Jinja template."""
+        return self.metadata("tokenizer.chat_template")
+
+    @property
+    def end_token(self) -> int:
+        """Id of the token that ends a sequence; -1 where there is none."""
+        return int(self._library.llama_vocab_eos(self._vocabulary))
+
+    def ends_generation(self, token: int) -> bool:
+        """Whether generation stops at a token."""
+        return bool(self._library.llama_vocab_is_eog(self._vocabulary, token))
+
+    def tokenize(
+        self, text: str, *, add_special: bool = False, parse_special: bool = True
+    ) -> list[int]:
+        """Token ids of a text.
+
+        Args:
+            add_special: Put the begin-of-sequence token in front, where the model wants one.
+            parse_special: Read control tokens that the text spells out as what they are.
+        """
+        data = text.encode()
+        room = len(data) + 16
+        while True:
+            buffer = (ctypes.c_int32 * room)()
+            count = self._library.llama_tokenize(
+                self._vocabulary, data, len(data), buffer, room, add_special, parse_special
+            )
+            if count >= 0:
+                return list(buffer[:count])
+            room = -count
+
+    def piece(self, token: int, *, special: bool = True) -> bytes:
+        """The bytes of one token; of a control token its name, or nothing without ``special``."""
+        room = _PIECE_BYTES
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            count = self._library.llama_token_to_piece(
+                self._vocabulary, token, buffer, room, 0, special
+            )
+            if count >= 0:
+                return bytes(buffer.raw[:count])
+            room = -count
+
+    def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> str:
+        """The text of tokens; what is no valid UTF-8 becomes the replacement character."""
+        return b"".join(self.piece(t, special=special) for t in tokens).decode("utf-8", "replace")
+
+    def logits(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Logits behind each token, ``[tokens, vocabulary]``."""
+        with self._lock:
+            return np.concatenate(list(self._decoded(tokens, every=True)))
+
+    def greedy(self, tokens: Sequence[int], count: int) -> list[int]:
+        """The ``count`` most likely tokens that follow, whatever they are."""
+        with self._lock:
+            found = [int(self._last_logits(tokens).argmax())]
+            for position in range(len(tokens), len(tokens) + count - 1):
+                self._decode(found[-1:], position)
+                found.append(int(self._output(-1).argmax()))
+        return found
+
+    def generate(
+        self,
+        prompt: Sequence[int],
+        *,
+        max_tokens: int,
+        sampling: Sampling | None = None,
+        stop: Sequence[str] = (),
+    ) -> Iterator[Piece]:
+        """Generate until the turn ends, a stop text appears, or the tokens are used up.
+
+        The model serves nobody else until the iterator is exhausted or closed.
+
+        Args:
+            prompt: Token ids, not empty.
+            max_tokens: At most; the context may end sooner.
+            stop: Texts that end the answer and are no part of it.
+
+        Raises:
+            InvalidInput: The prompt is empty or fills the context (``prompt_too_long``).
+        """
+        room = self.context_length - len(prompt)
+        if not prompt or room < 1:
+            raise InvalidInput(
+                f"The prompt has {len(prompt)} tokens; 1 to {self.context_length - 1} fit into "
+                "the model's context.",
+                code="prompt_too_long",
+            )
+        return self._generate(list(prompt), min(max_tokens, room), sampling or Sampling(), stop)
+
+    def _generate(
+        self, prompt: list[int], limit: int, sampling: Sampling, stop: Sequence[str]
+    ) -> Iterator[Piece]:
+        text = TextStream(stop)
+        with self._lock:
+            sampler = self._sampler(sampling)
+            try:
+                self._last_logits(prompt)
+                for number in range(1, limit + 1):
+                    token = self._library.llama_sampler_sample(sampler, self._context, -1)
+                    if self.ends_generation(token):
+                        yield Piece(text.rest(), number, "stop")
+                        return
+                    ready = text.add(self.piece(token, special=False))
+                    if text.stopped:
+                        yield Piece(ready, number, "stop")
+                        return
+                    if number == limit:
+                        yield Piece(ready + text.rest(), number, "length")
+                        return
+                    if ready:
+                        yield Piece(ready, number)
+                    self._decode([token], len(prompt) + number - 1)
+            finally:
+                self._library.llama_sampler_free(sampler)
+
+    def _sampler(self, sampling: Sampling) -> Any:
+        library = self._library
+        chain = library.llama_sampler_chain_init(library.llama_sampler_chain_default_params())
+        if sampling.temperature <= 0:
+            library.llama_sampler_chain_add(chain, library.llama_sampler_init_greedy())
+            return chain
+        for part in (
+            library.llama_sampler_init_top_k(sampling.top_k),
+            library.llama_sampler_init_top_p(sampling.top_p, 1),
+            library.llama_sampler_init_temp(sampling.temperature),
+            library.llama_sampler_init_dist(sampling.seed & 0xFFFFFFFF),
+        ):
+            library.llama_sampler_chain_add(chain, part)
+        return chain
+
+    def _last_logits(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        *_, last = self._decoded(tokens, every=False)
+        row: NDArray[np.float32] = last[-1]
+        return row
+
+    def _decoded(self, tokens: Sequence[int], every: bool) -> Iterator[NDArray[np.float32]]:
+        """Logits of a fresh sequence by batches: of every token, or of each batch's last."""
+        memory = self._library.llama_get_memory(self._context)
+        self._library.llama_memory_clear(memory, True)
+        for start in range(0, len(tokens), self._batch_size):
+            part = tokens[start : start + self._batch_size]
+            self._decode(part, start, every=every)
+            wanted = range(len(part)) if every else (-1,)
+            yield np.stack([self._output(index) for index in wanted])
+
+    def _decode(self, tokens: Sequence[int], position: int, every: bool = False) -> None:
+        batch = self._batch
+        batch.n_tokens = len(tokens)
+        for index, token in enumerate(tokens):
+            batch.token[index] = token
+            batch.pos[index] = position + index
+            batch.n_seq_id[index] = 1
+            batch.seq_id[index][0] = 0
+            batch.logits[index] = every or index == len(tokens) - 1
+        _last_error.clear()
+        if code := self._library.llama_decode(self._context, batch):
+            raise Failure(
+                f"llama.cpp cannot evaluate the tokens (code {code}): {_reason()}.",
+                code="gguf_evaluation_failed",
+            )
+
+    def _output(self, index: int) -> NDArray[np.float32]:
+        row = self._library.llama_get_logits_ith(self._context, index)
+        return np.ctypeslib.as_array(row, shape=(self.vocabulary_size,)).copy()
+
+
+_last_error: list[str] = []
+"""What llama.cpp complained about since the list was cleared."""
+
+
+def _reason() -> str:
+    lines = [line.strip() for line in _last_error if line.strip()]
+    return lines[0].rstrip(".")[:300] if lines else "it gave no reason"
+
+
+@cache
+def _library() -> Any:
+    """The C interface, silenced."""
+    try:
+        import llama_cpp
+        from llama_cpp import llama_cpp as library
+    except (ImportError, OSError, RuntimeError) as error:
+        raise Unavailable(
+            f"llama.cpp cannot be loaded ({error}). Install it with "
+            "pip install 'aiforge[export]'; it needs a C++ compiler.",
+            code="llama_cpp_missing",
+            retryAfter=3600,
+        ) from error
+    # The callback must live as long as the library may call it.
+    library.llama_log_set(_take_log_line(llama_cpp), ctypes.c_void_p(0))
+    library.llama_backend_init()
+    return library
+
+
+@cache
+def _take_log_line(llama_cpp: Any) -> Any:
+    error_level = 4
+
+    def take(level: int, text: bytes, user_data: Any) -> None:
+        if level == error_level and len(_last_error) < 20:
+            _last_error.append(text.decode("utf-8", "replace"))
+
+    return llama_cpp.llama_log_callback(take)
+
+
+def _threads() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
