@@ -19,6 +19,7 @@ JobId = Annotated[str, _ID]
 DatasetId = Annotated[str, _ID]
 SourceId = Annotated[str, _ID]
 ArtifactId = Annotated[str, _ID]
+ModelId = Annotated[str, _ID]
 
 KeyHeader = Annotated[
     str | None,
@@ -42,10 +43,15 @@ async def _request_key(request: Request, key: KeyHeader = None) -> RequestKey | 
     return None if key is None else request_key(request, key, await request.body())
 
 
+async def _actor(request: Request) -> str:
+    return str(getattr(request.state, "principal", PRINCIPAL))
+
+
 def request_key(request: Request, key: str, content: bytes) -> RequestKey:
     """The key of a request with this content, for routes that read their body themselves."""
     return idempotency_key(PRINCIPAL, f"{request.method} {request.url.path}", key, content)
 
 
 Ctx = Annotated[Services, Depends(_services)]
+Actor = Annotated[str, Depends(_actor)]
 Key = Annotated[RequestKey | None, Depends(_request_key)]

@@ -204,6 +204,67 @@ CHART: Example = {
     },
 }
 
+MODEL: Example = {
+    "id": "model-1",
+    "name": "myproject-v1",
+    "projectName": "myproject",
+    "version": 1,
+    "baseModel": "Llama-3.2-3B",
+    "method": "pissa",
+    "status": "active",
+    "createdAt": MOMENT,
+    "metrics": {"codebleu": 0.78, "humaneval": 0.65, "perplexity": 12.3, "avgLatency": 45.0},
+    "ollamaName": "myproject:latest",
+    "engine": "ollama",
+    "jobId": "job-1",
+    "datasetId": "ds-1",
+    "deployedAt": MOMENT,
+    "activatedAt": MOMENT,
+    "error": None,
+    "errorCode": None,
+}
+
+MODEL_CHANGE: Example = {
+    "sequence": 7,
+    "at": MOMENT,
+    "action": "activated",
+    "modelId": "model-2",
+    "previousModelId": "model-1",
+    "actor": "local",
+    "reason": "Knows the new parser.",
+    "runId": "run-3",
+    "detail": {},
+}
+
+LINEAGE: Example = {
+    "model": MODEL,
+    "job": {
+        "id": "job-1",
+        "status": "completed",
+        "config": {"epochs": 3, "learningRate": 0.0001, "rank": 64, "batchSize": 4},
+        "startedAt": MOMENT,
+        "finishedAt": MOMENT,
+        "finalLoss": 1.1,
+    },
+    "dataset": {
+        "id": "ds-1",
+        "name": "test-dataset",
+        "exists": True,
+        "exampleCount": 1500,
+        "quality": 0.82,
+    },
+    "sources": [
+        {
+            "id": "src-1",
+            "revision": "4f2d3a9c1b",
+            "exists": True,
+            "name": "my-repo",
+            "url": "https://github.com/owner/my-repo",
+            "branch": "main",
+        }
+    ],
+}
+
 EVENT_STREAM = (
     "id: 17\nevent: job.running\n"
     f'data: {{"sequence":17,"at":"{MOMENT}","type":"job.running","resourceId":"job-1",'

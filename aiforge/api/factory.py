@@ -8,7 +8,16 @@ from starlette.middleware import Middleware
 from aiforge import __version__
 from aiforge.api import errors, openapi
 from aiforge.api.middleware import BodyLimit, Envelope, LocalClients, RequestContext
-from aiforge.api.routers import artifacts, data_sources, datasets, events, fine_tune, health, jobs
+from aiforge.api.routers import (
+    artifacts,
+    data_sources,
+    datasets,
+    events,
+    fine_tune,
+    health,
+    jobs,
+    models,
+)
 from aiforge.services.context import Services
 from aiforge.settings import Settings
 
@@ -47,7 +56,16 @@ def create_app(services: Services, *, name_answers: bool = True) -> FastAPI:
     )
     app.state.services = services
     errors.install(app)
-    for module in (health, data_sources, datasets, fine_tune, jobs, artifacts, events):
+    for module in (
+        health,
+        data_sources,
+        datasets,
+        fine_tune,
+        jobs,
+        models,
+        artifacts,
+        events,
+    ):
         app.include_router(module.router)
     openapi.install(app)
     return app

@@ -1,8 +1,8 @@
 """Every lifecycle of the platform, declared in one place.
 
 A status changes in one function per resource (``runs.change``, ``sources.change``,
-``datasets.change``), which asks the lifecycle first and appends the event in the same
-transaction. A status without successors is terminal and never changes.
+``datasets.change``, ``models.change``), which asks the lifecycle first and appends the event in
+the same transaction. A status without successors is terminal and never changes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 from aiforge.errors import Conflict
 from aiforge.schemas.datasets import DatasetStatus
+from aiforge.schemas.models import ModelStatus
 from aiforge.schemas.runs import RunStatus
 from aiforge.schemas.sources import SourceStatus
 
@@ -56,7 +57,7 @@ class Lifecycle(Generic[Status]):
             )
 
 
-_R, _D, _S = RunStatus, DatasetStatus, SourceStatus
+_R, _D, _S, _M = RunStatus, DatasetStatus, SourceStatus, ModelStatus
 
 RUN = Lifecycle(
     noun="run",
@@ -90,5 +91,18 @@ SOURCE = Lifecycle(
         # A source is synced again and again.
         _S.SYNCED: frozenset({_S.SYNCING}),
         _S.FAILED: frozenset({_S.SYNCING}),
+    },
+)
+
+MODEL = Lifecycle(
+    noun="model",
+    initial=_M.READY,
+    steps={
+        _M.READY: frozenset({_M.DEPLOYING, _M.ACTIVE}),
+        # An active model stays so while it is deployed again, whatever comes of that.
+        _M.DEPLOYING: frozenset({_M.READY, _M.FAILED}),
+        _M.ACTIVE: frozenset({_M.READY}),
+        # Only its deployment failed; the model itself is what it was.
+        _M.FAILED: frozenset({_M.DEPLOYING, _M.ACTIVE}),
     },
 )

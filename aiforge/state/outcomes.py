@@ -13,7 +13,7 @@ from aiforge.errors import Conflict, InternalError
 from aiforge.schemas.common import Wire
 from aiforge.schemas.jobs import Validation, ValidationMetrics
 from aiforge.schemas.runs import Run, RunKind, RunStatus
-from aiforge.state import datasets, events, lifecycles, logs, runs, sources, validations
+from aiforge.state import datasets, events, lifecycles, logs, models, runs, sources, validations
 from aiforge.state.ops import write
 from aiforge.state.schema import now
 
@@ -35,9 +35,14 @@ class TrainOutcome(Wire):
 
 
 def _trained(connection: Connection, run: Run, outcome: TrainOutcome) -> None:
+    model_id = models.register(connection, run)
     if outcome.validation is not None:
         measured = Validation(
-            job_id=run.id, run_at=now(), metrics=outcome.validation, baseline=outcome.baseline
+            job_id=run.id,
+            model_id=model_id,
+            run_at=now(),
+            metrics=outcome.validation,
+            baseline=outcome.baseline,
         )
         validations.record(connection, measured)
 

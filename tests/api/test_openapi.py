@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from pydantic import TypeAdapter
 
 from aiforge.api import examples
-from aiforge.schemas import artifacts, datasets, health, jobs, sources
+from aiforge.schemas import artifacts, datasets, health, jobs, models, sources
 from aiforge.schemas.common import Message
 
 TYPES: list[tuple[Any, Any]] = [
@@ -32,6 +32,9 @@ TYPES: list[tuple[Any, Any]] = [
     (examples.CANCELLED, Message),
     (examples.ARTIFACT, artifacts.Artifact),
     (examples.VALIDATION, jobs.Validation),
+    (examples.MODEL, models.Model),
+    (examples.MODEL_CHANGE, models.ModelChange),
+    (examples.LINEAGE, models.Lineage),
 ]
 
 

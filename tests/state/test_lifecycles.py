@@ -22,9 +22,20 @@ from sqlalchemy import select
 
 from aiforge.errors import Conflict, InvalidInput, NotFound
 from aiforge.schemas.datasets import DatasetStatus, GenerateRequest
+from aiforge.schemas.models import ModelStatus
 from aiforge.schemas.runs import Event, Run, RunKind, RunStatus
 from aiforge.schemas.sources import SourceStatus
-from aiforge.state import datasets, events, jobs, lifecycles, outcomes, removals, runs, sources
+from aiforge.state import (
+    datasets,
+    events,
+    jobs,
+    lifecycles,
+    models,
+    outcomes,
+    removals,
+    runs,
+    sources,
+)
 from aiforge.state.access import LocalState
 from aiforge.state.counts import run_counts
 from aiforge.state.ops import read
@@ -36,7 +47,9 @@ attempts = st.sampled_from([-1, 0, 0, 0, 1])
 picks = st.integers(min_value=0, max_value=1000)
 
 
-@pytest.mark.parametrize("lifecycle", [lifecycles.RUN, lifecycles.DATASET, lifecycles.SOURCE])
+@pytest.mark.parametrize(
+    "lifecycle", [lifecycles.RUN, lifecycles.DATASET, lifecycles.SOURCE, lifecycles.MODEL]
+)
 def test_every_status_is_declared_and_reachable(lifecycle: lifecycles.Lifecycle[Any]) -> None:
     assert set(lifecycle.steps) == set(type(lifecycle.initial))
     reached, new = set(), {lifecycle.initial}
@@ -53,6 +66,7 @@ class Everything:
     runs: list[Run]
     sources: dict[str, SourceStatus]
     datasets: dict[str, DatasetStatus]
+    models: dict[str, ModelStatus]
     events: list[Event]
     counts: dict[Any, int]
 
@@ -63,10 +77,13 @@ def look(connection: Any, seen: int) -> Everything:
     kept = connection.execute(select(run_counts).where(run_counts.c.number != 0))
     built = connection.execute(select(datasets.datasets.c["id", "status"]))
     found = connection.execute(select(sources.sources.c["id", "status"]))
+    alive = models.models.c.deleted_at.is_(None)
+    trained = connection.execute(select(models.models.c["id", "status"]).where(alive))
     return Everything(
         runs=[Run.model_validate(dict(row._mapping)) for row in rows],
         sources={row.id: SourceStatus(row.status) for row in found},
         datasets={row.id: DatasetStatus(row.status) for row in built},
+        models={row.id: ModelStatus(row.status) for row in trained},
         events=events.after(connection, seen),
         counts={(row.kind, row.status): row.number for row in kept},
     )
@@ -177,7 +194,8 @@ class AnySequence(RuleBasedStateMachine):
         self.now = self.state.call_sync(look, self.seen)
         self.follow_events()
         # What the events add up to is what the tables hold: no change went without one.
-        rows = {run.id: run.status for run in self.now.runs} | self.now.sources | self.now.datasets
+        rows: dict[str, str] = {run.id: run.status for run in self.now.runs}
+        rows |= self.now.sources | self.now.datasets | self.now.models
         assert rows == self.status
         assert self.now.counts == Counter((run.kind, run.status) for run in self.now.runs)
         self.resources_follow_their_runs()
@@ -196,6 +214,7 @@ class AnySequence(RuleBasedStateMachine):
         lifecycle: lifecycles.Lifecycle[Any] = {
             "source": lifecycles.SOURCE,
             "dataset": lifecycles.DATASET,
+            "model": lifecycles.MODEL,
         }.get(noun, lifecycles.RUN)
         kind = type(lifecycle.initial)
         if resource_id in self.status:
