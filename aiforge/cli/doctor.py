@@ -39,7 +39,7 @@ class Check:
 def examine(settings: Settings) -> list[Check]:
     """Every check, in the order in which a newcomer would meet the problem."""
     probes: list[Callable[[Settings], Iterator[Check]]] = [
-        *(_python, _programs, _packages, _hardware, _home, _port, _database, _ollama),
+        *(_python, _programs, _packages, _hardware, _sandbox, _home, _port, _database, _ollama),
     ]
     return [check for probe in probes for check in probe(settings)]
 
@@ -126,6 +126,25 @@ def _hardware(settings: Settings) -> Iterator[Check]:
         "nvidia-smi found" if gpus else "none",
         "" if gpus else "Small models train on the CPU; larger ones need a CUDA device.",
     )
+
+
+def _sandbox(_: Settings) -> Iterator[Check]:
+    if importlib.util.find_spec("pyseccomp") is None:
+        return
+    from aiforge.evaluation import sandbox
+
+    *rejected, last = sandbox.examine()
+    faults = "; ".join(f"{one.name} {one.fault}" for one in rejected)
+    if last.fault is None:
+        yield Check("Sandbox", "ok", last.name + (f" ({faults})" if faults else ""))
+    else:
+        yield Check(
+            "Sandbox",
+            "optional",
+            "; ".join(filter(None, (faults, f"{last.name} {last.fault}"))),
+            "Without one no generated code is run, so HumanEval and exams are not measured: "
+            "apt-get install bubblewrap, and allow user namespaces.",
+        )
 
 
 def _home(settings: Settings) -> Iterator[Check]:

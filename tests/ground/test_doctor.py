@@ -50,3 +50,10 @@ def test_a_database_that_is_away_is_told_without_its_password(tmp_path: Path) ->
     database = named(checks, "Database")
     assert database.verdict == "missing"
     assert "hidden" not in database.found + database.remedy
+
+
+def test_the_sandbox_that_holds_is_named(tmp_path: Path) -> None:
+    check = named(examine(Settings(home=tmp_path, port=1)), "Sandbox")
+
+    assert check.verdict == "ok" or "bubblewrap" in check.remedy
+    assert check.found
