@@ -6,6 +6,7 @@ do the very same.
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -96,14 +97,19 @@ class Build:
         self.progress(0.0, "splitting files")
         stages: list[StageYield] = []
         blocks = plan_blocks(self.storage, self.snapshots, self.config, stages)
-        chunks = self._chunks(blocks)
+        chunks, dropped, cleaned = self._chunks(blocks)
+        entered = len(chunks) + dropped.total()
         if not chunks:
+            reasons = dict(dropped.most_common())
+            stages.append(StageYield(stage="chunks", entered=entered, left=0, dropped=reasons))
             raise _empty(stages)
         self.progress(0.5, "indexing chunks")
         corpus = Corpus.of(chunks, self.config.seed)
         useful = int(corpus.useful.sum())
-        short = {"too short to be of use": len(chunks) - useful} if useful < len(chunks) else {}
-        stages.append(StageYield(stage="chunks", entered=len(chunks), left=useful, dropped=short))
+        if useful < len(chunks):
+            dropped["too short to be of use"] = len(chunks) - useful
+        reasons = dict(dropped.most_common())
+        stages.append(StageYield(stage="chunks", entered=entered, left=useful, dropped=reasons))
         self.progress(0.6, "finding questions")
         drafts, asked = draft_questions(chunks, corpus.clusters, self.config.seed)
         stages.append(asked)
@@ -112,22 +118,29 @@ class Build:
         stages += sink.stages(len(drafts))
         if not sink.train_count:
             raise _empty(stages)
-        report, quality, preview = sink.finish(stages)
+        report, quality, preview = sink.finish(stages, cleaned)
         return BuildResult(
             sink.train_count, sink.validation_count, len(chunks), quality, report, preview
         )
 
-    def _chunks(self, blocks: Sequence[Block]) -> list[Chunk]:
+    def _chunks(self, blocks: Sequence[Block]) -> tuple[list[Chunk], Counter[str], Counter[str]]:
+        """Chunks, how many were refused for which reason, and what was taken out of files."""
         total = sum(block.file_count for block in blocks)
         task = ChunkTask(self.storage.uri, self.tokenizer_json, self.config)
         chunks: list[Chunk] = []
+        dropped: Counter[str] = Counter()
+        cleaned: Counter[str] = Counter()
         paths: set[tuple[str, str]] = set()
         for table in self.map(chunk_block, blocks, task):
-            fresh = [Chunk.from_row(row) for row in table.to_pylist()]
+            rows = table.to_pylist()
+            dropped.update(row["dropped"] for row in rows if row["dropped"])
+            for row in rows:
+                cleaned.update(json.loads(row["cleaned"] or "{}"))
+            fresh = [Chunk.from_row(row) for row in rows if not row["dropped"]]
             chunks += fresh
             paths.update((chunk.source_id, chunk.path) for chunk in fresh)
             self.progress(0.5 * min(1.0, len(paths) / max(total, 1)), "chunking files")
-        return chunks
+        return chunks, dropped, cleaned
 
     def _examples(self, corpus: Corpus, drafts: Sequence[Draft], sink: Sink) -> None:
         """Make examples until there are enough of both splits or no draft is left."""

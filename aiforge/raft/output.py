@@ -112,7 +112,7 @@ class Sink:
         ]
 
     def finish(
-        self, stages: list[StageYield]
+        self, stages: list[StageYield], cleaned: Mapping[str, int]
     ) -> tuple[YieldReport, float | None, list[dict[str, Any]]]:
         """Write what is pending, the report and the preview; returns report, quality, preview."""
         for validation in (False, True):
@@ -122,6 +122,7 @@ class Sink:
         report = YieldReport(
             stages=stages,
             kinds=dict(sorted(self._kinds.items())),
+            cleaned=dict(sorted(cleaned.items())),
             quality_components=components,
             quality_samples=samples,
         )

@@ -25,6 +25,7 @@ CHUNKS = pa.schema(
         ("validation", pa.bool_()),
         ("facts", pa.string()),
         ("dropped", pa.string()),
+        ("cleaned", pa.string()),
     ]
 )
 

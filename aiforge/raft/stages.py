@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aiforge.languages import parse
+from aiforge.raft import filters
 from aiforge.raft.chunking import Span, chunk_ids, split_file
 from aiforge.raft.distractors import Corpus
 from aiforge.raft.examples import Maker
@@ -80,8 +82,16 @@ def chunk_block(block: Block, task: ChunkTask) -> pa.Table:
     counter = token_counter(task.tokenizer_json)
     rows: list[dict[str, Any]] = []
     for file in table.to_pylist():
-        chunks = chunk_file(file, block, counter, task.config.chunk_tokens)
-        rows += [chunk.to_row() for chunk in chunks]
+        text, taken = filters.clean(file["content"], task.config)
+        chunks = chunk_file(file | {"content": text}, block, counter, task.config.chunk_tokens)
+        reasons = filters.refusals(filters.CHUNK_FILTERS, chunks, task.config)
+        fresh = [
+            chunk.to_row() | {"dropped": reason}
+            for chunk, reason in zip(chunks, reasons, strict=True)
+        ]
+        if fresh and taken:
+            fresh[0]["cleaned"] = json.dumps(taken)
+        rows += fresh
     return rows_table(rows, CHUNKS)
 
 
@@ -115,7 +125,13 @@ def chunk_file(file: dict[str, Any], block: Block, counter: TokenCounter, cap: i
 def example_batch(drafts: Sequence[Draft], task: ExampleTask) -> pa.Table:
     """Examples of drafts, and for the others why there is none."""
     maker = Maker(task.corpus, token_counter(task.tokenizer_json), task.config)
-    return rows_table([maker.make(draft) for draft in drafts], RESULTS)
+    rows = [maker.make(draft) for draft in drafts]
+    made = [row for row in rows if not row.get("dropped")]
+    for row, reason in zip(
+        made, filters.refusals(filters.EXAMPLE_FILTERS, made, task.config), strict=True
+    ):
+        row["dropped"] = reason
+    return rows_table(rows, RESULTS)
 
 
 def _facts_by_span(text: str, spans: Sequence[Span], symbols: Sequence[Symbol]) -> list[list[Fact]]:

@@ -72,12 +72,14 @@ class StageYield(Wire):
 class YieldReport(Wire):
     """The account of a build.
 
+    ``cleaned`` is how often what was taken out of the files' texts.
     ``quality_components`` are the factors of ``quality``, ``None`` where unmeasured;
     ``quality_samples`` the number of items that each was measured on.
     """
 
     stages: list[StageYield] = Field(default_factory=list)
     kinds: dict[str, int] = Field(default_factory=dict)
+    cleaned: dict[str, int] = Field(default_factory=dict)
     quality_components: dict[str, float | None] = Field(default_factory=dict)
     quality_samples: dict[str, int] = Field(default_factory=dict)
 

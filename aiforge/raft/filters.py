@@ -1,0 +1,90 @@
+"""Where hygiene plugs into a build: what cleans files, what refuses chunks, what refuses examples.
+
+Each entry is a pure function with a name and a version. A build applies it where the data is, in
+whichever process that may be, counts its reasons for the yield report, and keeps what it found
+with the chunks: raise ``version`` whenever the same input would be judged otherwise.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from aiforge.raft.records import Chunk
+from aiforge.schemas.datasets import RaftConfig
+
+T = TypeVar("T")
+
+Example = Mapping[str, Any]
+"""A row of ``RESULTS`` that is about to be kept."""
+
+
+@dataclass(frozen=True)
+class Filter(Generic[T]):
+    """Refuses items.
+
+    ``judge`` takes a batch and the build's configuration, and gives for each item why it is
+    refused, in words for the yield report, or ``None``.
+    """
+
+    name: str
+    version: int
+    judge: Callable[[Sequence[T], RaftConfig], Sequence[str | None]]
+
+
+@dataclass(frozen=True)
+class Cleaner:
+    """Takes something out of the text of a file before it is parsed.
+
+    ``clean`` gives the text with as many lines as before, and how often it took out what.
+    """
+
+    name: str
+    version: int
+    clean: Callable[[str, RaftConfig], tuple[str, Mapping[str, int]]]
+
+
+def one_by_one(
+    judge: Callable[[T, RaftConfig], str | None],
+) -> Callable[[Sequence[T], RaftConfig], list[str | None]]:
+    """The batch variant of a judgement of one item."""
+
+    def judge_all(items: Sequence[T], config: RaftConfig) -> list[str | None]:
+        return [judge(item, config) for item in items]
+
+    return judge_all
+
+
+CLEANERS: list[Cleaner] = []
+CHUNK_FILTERS: list[Filter[Chunk]] = []
+EXAMPLE_FILTERS: list[Filter[Example]] = []
+
+
+def versions() -> list[tuple[str, int]]:
+    """Name and version of all that decides what a chunk looks like, for the keys of caches."""
+    cleaners = [(item.name, item.version) for item in CLEANERS]
+    return cleaners + [(item.name, item.version) for item in CHUNK_FILTERS]
+
+
+def clean(text: str, config: RaftConfig) -> tuple[str, Counter[str]]:
+    """A text after all cleaners, and how often each took out what."""
+    found: Counter[str] = Counter()
+    for cleaner in CLEANERS:
+        text, taken = cleaner.clean(text, config)
+        found.update(taken)
+    return text, found
+
+
+def refusals(
+    filters: Sequence[Filter[T]], items: Sequence[T], config: RaftConfig
+) -> list[str | None]:
+    """For each item the reason of the first filter that refuses it; later ones do not see it."""
+    reasons: list[str | None] = [None] * len(items)
+    for each in filters:
+        open_items = [index for index, reason in enumerate(reasons) if reason is None]
+        judged = each.judge([items[index] for index in open_items], config)
+        for index, reason in zip(open_items, judged, strict=True):
+            reasons[index] = reason
+    return reasons
