@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from transformers.generation.logits_process import LogitsProcessor, LogitsProcessorList
 from transformers.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
 
+from aiforge.errors import InternalError
 from aiforge.modeling.lora import adapters_of
-from aiforge.modeling.prompts import encode_prompt
+from aiforge.modeling.prompts import encode_example, encode_prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -114,7 +115,7 @@ class Generator:
         """
         device = next(self.model.parameters()).device
         width = max(len(prompt.ids) for prompt in prompts)
-        pad = int(self.tokenizer.pad_token_id)  # type: ignore[arg-type]
+        pad = self._stop_ids[0]
         rows = [[pad] * (width - len(prompt.ids)) + list(prompt.ids) for prompt in prompts]
         masks = [[0] * (width - len(prompt.ids)) + [1] * len(prompt.ids) for prompt in prompts]
         processors, criteria = LogitsProcessorList(), StoppingCriteriaList()
@@ -148,7 +149,7 @@ class Generator:
         return Completion(text[:cut] if cut >= 0 else text, len(kept), finished)
 
 
-class _Gumbel(LogitsProcessor):
+class _Gumbel(LogitsProcessor):  # type: ignore[misc]
     """Turns the likeliest token into a sample: argmax of ``logits/T + Gumbel noise``.
 
     The Gumbel-max trick (Gumbel 1954; Maddison et al., arXiv 1411.0030). Each row draws from a
@@ -169,7 +170,7 @@ class _Gumbel(LogitsProcessor):
         return scores.float() / self._temperature - noise.log().to(scores.device)
 
 
-class _Stops(StoppingCriteria):
+class _Stops(StoppingCriteria):  # type: ignore[misc]
     """Ends rows that contain a stop text, and tells that a step was made."""
 
     def __init__(
@@ -210,13 +211,12 @@ def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> l
     return sorted(int(one) for one in ids if one is not None)
 
 
-def turn_end(tokenizer: PreTrainedTokenizerFast) -> int | None:
-    """The token by which the chat template ends an answer, where it does by one."""
-    from aiforge.modeling.prompts import encode_example
-
-    encoded = encode_example(tokenizer, {"instruction": "a", "output": "b"}, 4096)
-    last = encoded.input_ids[-1] if encoded is not None else None
-    return last if last in tokenizer.all_special_ids else None
+def turn_end(tokenizer: PreTrainedTokenizerFast) -> int:
+    """The token that training teaches to end an answer with."""
+    encoded = encode_example(tokenizer, {"instruction": "a", "output": "b"}, 1 << 12)
+    if encoded is None:
+        raise InternalError("A short example does not fit a long context.")
+    return encoded.input_ids[-1]
 
 
 @contextlib.contextmanager

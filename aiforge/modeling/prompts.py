@@ -95,6 +95,15 @@ def encode_example(
     return Encoded(prompt + completion, [IGNORED] * len(prompt) + completion, shortened)
 
 
+def encode_prompt(tokenizer: PreTrainedTokenizerFast, row: Mapping[str, Any]) -> list[int]:
+    """Tokens of a row's prompt, ending where the completion begins."""
+    literals, messages = _set_aside(tokenizer, to_messages(row))
+    prompt = tokenizer.apply_chat_template(
+        messages[:-1], tokenize=False, add_generation_prompt=True
+    )
+    return _ids(tokenizer, str(prompt), literals)
+
+
 def describe_example(tokenizer: PreTrainedTokenizerFast, encoded: Encoded) -> str:
     """The example as text, special tokens included, each trained stretch between ⟦ and ⟧."""
     pieces: list[str] = []
