@@ -207,6 +207,11 @@ def packed_dir(key: str) -> str:
     return f"cache/packed/{key}"
 
 
+def teacher_dir(key: str) -> str:
+    """Replies of one teacher model, a line each, shared by all datasets."""
+    return f"cache/teacher/{key}"
+
+
 def run_dir(run_id: str) -> str:
     """Ray Train's own directory of one run."""
     return f"runs/{run_id}"

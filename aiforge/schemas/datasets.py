@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from aiforge.schemas.common import Request, Timestamp, Wire
 
@@ -42,6 +42,89 @@ class RaftConfig(Wire):
     """Everything random about the dataset follows from it."""
 
 
+class TeacherConfig(Request):
+    """A model that writes questions and answers; ``configs/raft/teacher.yaml`` is a recipe."""
+
+    url: str | None = Field(default=None, max_length=2000)
+    """An OpenAI-compatible endpoint (``http://127.0.0.1:11434/v1``); absent for ``vllm``."""
+
+    engine: Literal["openai", "vllm"] = "openai"
+    """``openai`` asks an endpoint, ``vllm`` runs the model on the cluster's GPUs."""
+
+    model: str = Field(min_length=1, max_length=300)
+    """Name of the model as the endpoint knows it; for ``vllm`` its hub id or directory."""
+
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Z][A-Z0-9_]{0,127}$")
+    """Environment variable that holds the key; the operator must have bound it to the host."""
+
+    questions_per_chunk: int = Field(default=3, ge=1, le=10)
+    """Questions that are asked for about each chunk."""
+
+    temperature: float = Field(default=0.3, ge=0, le=2)
+    """How freely the model writes."""
+
+    max_tokens: int = Field(default=1024, ge=64, le=32_768)
+    """Longest reply, in the teacher's tokens."""
+
+    slots: int = Field(default=32, ge=1, le=512)
+    """Requests that are under way at a time."""
+
+    timeout_seconds: float = Field(default=120.0, gt=0, le=3600)
+    """Longest wait for one reply."""
+
+    max_retries: int = Field(default=6, ge=0, le=20)
+    """How often a request is sent again where the endpoint is busy or away."""
+
+    structured: bool = True
+    """Whether replies are constrained by ``response_format: json_schema``."""
+
+    max_requests: int | None = Field(default=None, ge=1)
+    """Budget: most requests that one dataset may pay for."""
+
+    max_total_tokens: int | None = Field(default=None, ge=1)
+    """Budget: most tokens, prompts and replies together, that one dataset may pay for."""
+
+    price_per_million_prompt_tokens: float | None = Field(default=None, ge=0)
+    """Price in the currency of your choice, for the report."""
+
+    price_per_million_reply_tokens: float | None = Field(default=None, ge=0)
+    """Price in the currency of your choice, for the report."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.engine == "openai" and self.url is None:
+            raise ValueError("url is required for the engine openai")
+        if self.engine == "vllm" and (self.url or self.api_key_env):
+            raise ValueError("the engine vllm takes no url and no apiKeyEnv")
+        if self.engine == "vllm" and self.max_total_tokens:
+            raise ValueError("the engine vllm takes maxRequests, not maxTotalTokens")
+        return self
+
+
+class TeacherUse(Wire):
+    """What a teacher was asked and what that cost.
+
+    ``requests`` and tokens are what this dataset paid for, over all attempts to build it;
+    ``cached`` replies were paid for by others. ``cost`` is in the currency of the prices, ``None``
+    without prices. ``dropped`` counts questions, or chunks, by the reason they were not used.
+    ``tokens_estimated`` says that the endpoint did not count all of its tokens.
+    """
+
+    model: str
+    chunks: int = 0
+    requests: int = 0
+    cached: int = 0
+    retries: int = 0
+    repairs: int = 0
+    prompt_tokens: int = 0
+    reply_tokens: int = 0
+    tokens_estimated: bool = False
+    cost: float | None = None
+    pairs: int = 0
+    dropped: dict[str, int] = Field(default_factory=dict)
+    budget_spent: bool = False
+
+
 class GenerateRequest(Request):
     """``POST /datasets/generate``."""
 
@@ -51,6 +134,7 @@ class GenerateRequest(Request):
     max_examples: int = Field(default=1000, ge=1, le=1_000_000)
     base_model: str = "forge-tiny"
     raft: RaftConfig = Field(default_factory=RaftConfig)
+    teacher: TeacherConfig | None = None
 
 
 class GenerateResponse(Wire):
@@ -82,6 +166,7 @@ class YieldReport(Wire):
     cleaned: dict[str, int] = Field(default_factory=dict)
     quality_components: dict[str, float | None] = Field(default_factory=dict)
     quality_samples: dict[str, int] = Field(default_factory=dict)
+    teacher: TeacherUse | None = None
 
 
 class Dataset(Wire):

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from aiforge.schemas.datasets import RaftConfig
+from aiforge.schemas.datasets import RaftConfig, TeacherConfig
 from aiforge.settings import config_dir, read_yaml
 
+_TEACHERS = {"teacher.yaml"}
+_RECIPES = [path for path in sorted(config_dir().glob("raft/*.yaml")) if path.name not in _TEACHERS]
 
-@pytest.mark.parametrize("path", sorted(config_dir().glob("raft/*.yaml")), ids=lambda p: p.stem)
+
+@pytest.mark.parametrize("path", _RECIPES, ids=lambda p: p.stem)
 def test_raft_recipe_parses(path: Path) -> None:
     values = read_yaml(path)
     config = RaftConfig.model_validate(values)
@@ -20,3 +23,10 @@ def test_raft_recipe_parses(path: Path) -> None:
 
 def test_the_default_recipe_says_what_the_defaults_are() -> None:
     assert RaftConfig.model_validate(read_yaml(config_dir() / "raft/default.yaml")) == RaftConfig()
+
+
+@pytest.mark.parametrize("name", sorted(_TEACHERS))
+def test_teacher_recipe_parses(name: str) -> None:
+    values = read_yaml(config_dir() / "raft" / name)
+    assert set(values) <= set(TeacherConfig.model_fields)
+    assert TeacherConfig.model_validate(values).max_requests
