@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -35,14 +35,49 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=lambda: Path.home() / ".aiforge")
     """Directory of everything local: database, storage, logs, the cluster's description."""
 
-    database_url: str | None = None
+    database_url: str | None = Field(default=None, repr=False)
     """SQLAlchemy URL; SQLite under ``home`` when absent."""
+
+    database_url_file: Path | None = None
+    """File that holds the URL, where it has a password; readable by its owner only."""
 
     storage_uri: str | None = None
     """``s3://bucket/prefix`` or a directory; ``home/storage`` when absent."""
 
-    jwt_secret: str | None = None
-    """Signing key of bearer tokens, at least 32 bytes; required outside development."""
+    jwt_secret: SecretStr | None = None
+    """Signing key of bearer tokens (HS256), at least 32 bytes. Outside development this, its
+    file or ``jwks_url`` is required."""
+
+    jwt_secret_file: Path | None = None
+    """File that holds the signing key; readable by its owner only."""
+
+    jwks_url: str | None = None
+    """Where an identity provider publishes its public keys (RS256 and EdDSA)."""
+
+    jwt_issuer: str = "aiforge"
+    """The ``iss`` that bearer tokens must have."""
+
+    jwt_audience: str = "aiforge"
+    """The ``aud`` that bearer tokens must have."""
+
+    rate_limit_reads: int = Field(default=100, ge=1)
+    """GET requests that a credential may send in a minute; there are no limits in development."""
+
+    rate_limit_writes: int = Field(default=50, ge=1)
+    """Requests that change something that a credential may send in a minute."""
+
+    rate_limit_uploads: int = Field(default=10, ge=1)
+    """Uploads that a credential may send in a minute."""
+
+    limiter_failure: Literal["open", "closed"] = "open"
+    """While nobody counts requests: ``open`` lets them pass, ``closed`` refuses them (503)."""
+
+    forwarded_for: bool = False
+    """The last address in ``X-Forwarded-For`` comes from a proxy of the operator; the audit trail
+    keeps it."""
+
+    webhook_trusted_hosts: list[str] = Field(default_factory=list)
+    """Hosts that webhooks may reach although their addresses are private, by HTTP too."""
 
     ollama_url: str = "http://127.0.0.1:11434"
     """The Ollama server that models are deployed to."""
@@ -85,7 +120,16 @@ class Settings(BaseSettings):
     @property
     def resolved_database_url(self) -> str:
         """The database URL that is really used."""
+        if self.database_url_file is not None:
+            return read_secret(self.database_url_file)
         return self.database_url or f"sqlite:///{self.home / 'state' / 'aiforge.db'}"
+
+    @property
+    def signing_key(self) -> bytes | None:
+        """The signing key of bearer tokens, wherever it is kept; ``None`` where there is none."""
+        if self.jwt_secret_file is not None:
+            return read_secret(self.jwt_secret_file).encode()
+        return self.jwt_secret.get_secret_value().encode() if self.jwt_secret else None
 
     @property
     def resolved_storage_uri(self) -> str:
@@ -112,6 +156,30 @@ def config_dir() -> Path:
     package = Path(__file__).resolve().parent
     checkout = package.parent / "configs"
     return checkout if checkout.is_dir() else package / "configs"
+
+
+def read_secret(path: Path) -> str:
+    """The secret in a file, without white space around it.
+
+    Raises:
+        InvalidInput: The file cannot be read, is empty, or is open to every user of the machine.
+    """
+    try:
+        with path.open(encoding="utf-8") as stream:
+            mode = os.fstat(stream.fileno()).st_mode
+            secret = stream.read(1 << 16).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            f"Cannot read the secret in {path}: {error}.", code="secret_unreadable"
+        ) from error
+    if mode & 0o007:
+        raise InvalidInput(
+            f"Every user of this machine can open {path}, which holds a secret: chmod 600 {path}",
+            code="secret_exposed",
+        )
+    if not secret:
+        raise InvalidInput(f"{path} is empty; put the secret into it.", code="secret_missing")
+    return secret
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

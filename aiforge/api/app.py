@@ -12,6 +12,7 @@ from ray.serve import Application
 
 from aiforge.api.factory import create_app
 from aiforge.errors import Unavailable
+from aiforge.services import startup
 from aiforge.services.context import Services
 from aiforge.settings import Settings
 from aiforge.state import actor
@@ -36,6 +37,7 @@ class Api:
         return app
 
     def _open(self) -> Services:
+        startup.require_safe(self._settings)
         state = actor.connect(self._settings)
         storage = Storage(self._settings.resolved_storage_uri)
         return Services(state, storage, self._settings, cluster_resources=ray.cluster_resources)
@@ -63,4 +65,4 @@ def build(settings: Settings | dict[str, Any] | None = None) -> Application:
         ray_actor_options={"num_cpus": 0},
         graceful_shutdown_timeout_s=5,
     )
-    return deployment.bind(given.model_dump(mode="json"))
+    return deployment.bind(given.model_dump())

@@ -6,12 +6,10 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Path, Request
 
+from aiforge.schemas.access import Principal
 from aiforge.services.context import Services
 from aiforge.state.access import idempotency_key
 from aiforge.state.store import RequestKey
-
-PRINCIPAL = "local"
-"""Who asks, where nobody has to say who they are."""
 
 _ID = Path(max_length=64, pattern=r"^[a-z]+-[0-9a-z]+$")
 
@@ -20,6 +18,7 @@ DatasetId = Annotated[str, _ID]
 SourceId = Annotated[str, _ID]
 ArtifactId = Annotated[str, _ID]
 ModelId = Annotated[str, _ID]
+KeyId = Annotated[str, _ID]
 
 KeyHeader = Annotated[
     str | None,
@@ -36,7 +35,7 @@ KeyHeader = Annotated[
 
 async def _services(request: Request) -> Services:
     services: Services = request.app.state.services
-    return services
+    return services.on_behalf(request.state.principal, request.state.origin)
 
 
 async def _request_key(request: Request, key: KeyHeader = None) -> RequestKey | None:
@@ -44,12 +43,14 @@ async def _request_key(request: Request, key: KeyHeader = None) -> RequestKey | 
 
 
 async def _actor(request: Request) -> str:
-    return str(getattr(request.state, "principal", PRINCIPAL))
+    principal: Principal = request.state.principal
+    return principal.name
 
 
 def request_key(request: Request, key: str, content: bytes) -> RequestKey:
     """The key of a request with this content, for routes that read their body themselves."""
-    return idempotency_key(PRINCIPAL, f"{request.method} {request.url.path}", key, content)
+    principal: Principal = request.state.principal
+    return idempotency_key(principal.id, f"{request.method} {request.url.path}", key, content)
 
 
 Ctx = Annotated[Services, Depends(_services)]

@@ -270,3 +270,41 @@ EVENT_STREAM = (
     f'data: {{"sequence":17,"at":"{MOMENT}","type":"job.running","resourceId":"job-1",'
     '"data":{"kind":"train"}}\n\n: heartbeat\n\n'
 )
+
+KEY_REQUEST: Example = {
+    "name": "ci of myproject",
+    "scopes": ["jobs:read", "jobs:write", "datasets:*"],
+    "projects": ["myproject"],
+    "expiresAt": "2027-01-15T10:00:00.000Z",
+}
+
+API_KEY: Example = {
+    "id": "key-01k8zj4m7q9v2x5c8b1n4d6f0h",
+    "name": "ci of myproject",
+    "scopes": ["datasets:*", "jobs:read", "jobs:write"],
+    "projects": ["myproject"],
+    "createdBy": "token:alice",
+    "createdAt": MOMENT,
+    "expiresAt": "2027-01-15T10:00:00.000Z",
+    "revokedAt": None,
+    "lastUsedAt": MOMENT,
+}
+
+KEY_CREATED: Example = API_KEY | {
+    "lastUsedAt": None,
+    "key": "aif_01k8zj4m7q9v2x5c8b1n4d6f0h.<43 characters, shown this once>",
+}
+
+AUDIT_ENTRY: Example = {
+    "sequence": 17,
+    "at": MOMENT,
+    "principal": "key-01k8zj4m7q9v2x5c8b1n4d6f0h",
+    "principalName": "ci of myproject",
+    "action": "POST /v1/fine-tune",
+    "operation": "jobs.create",
+    "resourceIds": ["job-01k8zj6x2m4q8v1c5b9n3d7f0h"],
+    "address": "10.0.0.7",
+    "requestId": "req-01k8zj6x2kq9v2x5c8b1n4d6f0",
+    "outcome": "done",
+    "status": None,
+}

@@ -7,15 +7,18 @@ from starlette.middleware import Middleware
 
 from aiforge import __version__
 from aiforge.api import errors, openapi
+from aiforge.api.guard import Guard
 from aiforge.api.middleware import BodyLimit, Envelope, LocalClients, RequestContext
 from aiforge.api.routers import (
     artifacts,
+    audit,
     data_sources,
     datasets,
     events,
     fine_tune,
     health,
     jobs,
+    keys,
     models,
 )
 from aiforge.services.context import Services
@@ -31,9 +34,12 @@ def create_app(services: Services, *, name_answers: bool = True) -> FastAPI:
         name_answers: Send ``X-Request-Id`` back; Ray Serve does so by itself.
     """
 
+    def serving() -> Services:
+        found: Services = app.state.services
+        return found
+
     def settings() -> Settings:
-        serving: Services = app.state.services
-        return serving.settings
+        return serving().settings
 
     def limit_of(media_type: str) -> int:
         uploads = media_type == "multipart/form-data"
@@ -50,6 +56,7 @@ def create_app(services: Services, *, name_answers: bool = True) -> FastAPI:
         middleware=[
             Middleware(RequestContext, name_answers=name_answers),
             Middleware(LocalClients, is_open=lambda: settings().env == "development"),
+            Middleware(Guard, services=serving),
             Middleware(Envelope),
             Middleware(BodyLimit, limit_of=limit_of),
         ],
@@ -65,6 +72,8 @@ def create_app(services: Services, *, name_answers: bool = True) -> FastAPI:
         models,
         artifacts,
         events,
+        keys,
+        audit,
     ):
         app.include_router(module.router)
     openapi.install(app)

@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from aiforge.api import scopes
 from aiforge.api.middleware import ENVELOPE
 
 _REFERENCE = "#/components/schemas/{model}"
@@ -22,6 +23,9 @@ Every error has the body `{{"status", "message", "detail": {{"code", "requestId"
 
 A client that sends `Accept: {ENVELOPE}` gets every successful answer as `{{"data", "meta"}}`.
 
+Outside development every route but `GET /health` asks for a credential, an API key or a JSON Web \
+Token, and for the scope that its `security` names; `jobs:*` holds every scope of jobs, `admin` all.
+
 A repeated `POST` with the same `Idempotency-Key` changes nothing and is answered as the first.
 """
 
@@ -34,6 +38,20 @@ _META: dict[str, Any] = {
         "total": {"type": "integer", "minimum": 0},
         "limit": {"type": "integer", "minimum": 1},
         "offset": {"type": "integer", "minimum": 0},
+    },
+}
+
+_SCHEMES: dict[str, Any] = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A JSON Web Token (`aud`, `iss`, `exp`, `sub` and `scope`), or an API key.",
+    },
+    "apiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "An API key, `aif_<id>.<secret>`.",
     },
 }
 
@@ -77,9 +95,11 @@ def _document(app: FastAPI) -> dict[str, Any]:
         schemas.update(described.pop("$defs", {}))
         schemas[name] = described
     schemas["Meta"] = _META
-    for path in found["paths"].values():
-        for operation in path.values():
+    found["components"]["securitySchemes"] = _SCHEMES
+    for path, operations in found["paths"].items():
+        for method, operation in operations.items():
             _complete(operation)
+            _secure(operation, f"{method.upper()} {path}")
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     return found
@@ -99,6 +119,18 @@ def _complete(operation: dict[str, Any]) -> None:
         plain = response.get("content", {}).get("application/json")
         if status.startswith("2") and plain:
             response["content"][ENVELOPE] = {"schema": _enveloped(plain["schema"])}
+
+
+def _secure(operation: dict[str, Any], route: str) -> None:
+    """Name the credentials that a route takes, and the scope that they must hold."""
+    if route in scopes.OPEN:
+        operation["security"] = []
+        for status in ("401", "429"):
+            operation["responses"].pop(status, None)
+        return
+    rule = scopes.RULES.get(route)
+    needed = [str(rule.scope)] if rule and rule.scope else []
+    operation["security"] = [{name: needed} for name in _SCHEMES]
 
 
 def _enveloped(schema: dict[str, Any]) -> dict[str, Any]:

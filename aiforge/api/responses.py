@@ -8,6 +8,7 @@ from aiforge.schemas.common import ErrorBody
 
 _MEANING = {
     400: ("A value is out of its range or not acceptable.", "validation_failed"),
+    401: ("The request has no credential, or one that is not accepted.", "credential_missing"),
     403: ("The client may not do this.", "forbidden"),
     404: ("There is no such resource.", "not_found"),
     409: ("The state of the resource does not allow it.", "conflict"),
@@ -15,12 +16,15 @@ _MEANING = {
     415: ("The media type is not accepted.", "unsupported_media_type"),
     416: ("The range lies beyond the content.", "range_not_satisfiable"),
     422: ("The request does not have the declared shape.", "schema_violation"),
+    429: ("The credential has sent too many requests.", "rate_limited"),
     500: ("A fault of the platform; the log has it under `requestId`.", "internal_error"),
     503: (
         "Something that the platform depends on is away; `Retry-After` says for how long.",
         "state_unavailable",
     ),
 }
+
+EVERYWHERE = (401, 403, 429, 500, 503)
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -30,7 +34,7 @@ def answers(example: Any, *errors: int, status: int = 200, paged: bool = False) 
 
     Args:
         example: A body of the successful answer.
-        errors: Statuses that it may answer beside 403, 500 and 503, which every route may.
+        errors: Statuses that it may answer beside those that every route may (``EVERYWHERE``).
         status: Of the successful answer.
         paged: The answer is one page of a list.
     """
@@ -43,7 +47,7 @@ def answers(example: Any, *errors: int, status: int = 200, paged: bool = False) 
             }
         }
         errors = (400, 422, *errors)
-    return {status: success, **{code: error(code) for code in sorted({*errors, 403, 500, 503})}}
+    return {status: success, **{code: error(code) for code in sorted({*errors, *EVERYWHERE})}}
 
 
 def error(status: int) -> dict[str, Any]:
@@ -59,8 +63,16 @@ def error(status: int) -> dict[str, Any]:
         "description": meaning,
         "content": {"application/json": {"example": example}},
     }
-    if status == 503:
+    if status in (429, 503):
         declared["headers"] = {
             "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}
+        }
+    if status == 429:
+        declared["headers"] |= {
+            name: {"description": text, "schema": {"type": "string"}}
+            for name, text in (
+                ("RateLimit", "What is left, and the seconds until there is more."),
+                ("RateLimit-Policy", "How many requests may be sent in how many seconds."),
+            )
         }
     return declared

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from aiforge import __version__
-from aiforge.cli import dataset, job, platform, source, train
+from aiforge.cli import dataset, job, key, platform, source, train
 
 app = typer.Typer(
     name="aiforge",
@@ -43,3 +43,4 @@ train.register(app)
 app.add_typer(source.app, name="source")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(job.app, name="job")
+app.add_typer(key.app, name="key")

@@ -13,10 +13,12 @@ from aiforge.client._flow import AsyncDriver, Driver
 from aiforge.client._resources import (
     AsyncDatasets,
     AsyncJobs,
+    AsyncKeys,
     AsyncSources,
     AsyncSystem,
     Datasets,
     Jobs,
+    Keys,
     Sources,
     System,
 )
@@ -36,7 +38,8 @@ class AIForge:
 
     Args:
         base_url: Address of the server; ``AIFORGE_URL``, else the one of a local platform.
-        api_key: Sent as a bearer token; ``AIFORGE_API_KEY`` when absent.
+        api_key: An API key or a JSON Web Token, sent as a bearer token; ``AIFORGE_API_KEY`` when
+            absent.
         timeout: Seconds to wait for an answer.
         retry: What is tried again, and how often.
         transport: Carries the requests instead of the network, in tests for example.
@@ -60,6 +63,7 @@ class AIForge:
         self.sources = Sources(driver)
         self.datasets = Datasets(driver)
         self.jobs = Jobs(driver)
+        self.keys = Keys(driver)
         self.system = System(driver)
 
     @property
@@ -101,6 +105,7 @@ class AsyncAIForge:
         self.sources = AsyncSources(driver)
         self.datasets = AsyncDatasets(driver)
         self.jobs = AsyncJobs(driver)
+        self.keys = AsyncKeys(driver)
         self.system = AsyncSystem(driver)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiforge.client._binding import async_iterating, awaiting, blocking, iterating
 from aiforge.client._flow import AsyncDriver, Driver
-from aiforge.client._flows import datasets, events, jobs, sources, system
+from aiforge.client._flows import datasets, events, jobs, keys, sources, system
 from aiforge.client._handles import (
     AsyncDataset,
     AsyncJob,
@@ -99,6 +99,24 @@ class AsyncJobs(_AsyncResource):
     logs = awaiting(jobs.logs)
     metrics = awaiting(jobs.metrics)
     validation = awaiting(jobs.validation)
+
+
+class Keys(_Resource):
+    """API keys, and the audit trail of what was done with them."""
+
+    create = blocking(keys.create)
+    list = blocking(keys.list_)
+    revoke = blocking(keys.revoke)
+    audit = blocking(keys.audit)
+
+
+class AsyncKeys(_AsyncResource):
+    """API keys, and the audit trail of what was done with them."""
+
+    create = awaiting(keys.create)
+    list = awaiting(keys.list_)
+    revoke = awaiting(keys.revoke)
+    audit = awaiting(keys.audit)
 
 
 class System(_Resource):

@@ -193,6 +193,8 @@ def platform_environment(settings: Settings) -> dict[str, str]:
     """The settings as variables, so that every process of the cluster has the same ones."""
     values = settings.model_dump(mode="json", exclude_none=True)
     values["home"] = str(settings.home.resolve())
+    if settings.jwt_secret is not None:
+        values["jwt_secret"] = settings.jwt_secret.get_secret_value()
     return {
         f"AIFORGE_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
         for name, value in values.items()

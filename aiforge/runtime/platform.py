@@ -19,6 +19,7 @@ import httpx
 from aiforge.errors import AIForgeError, Failure, Unavailable
 from aiforge.runtime import cluster
 from aiforge.runtime.cluster import ClusterInfo
+from aiforge.services import startup
 from aiforge.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,9 +47,11 @@ def start(
         The local cluster, or ``None`` where an existing one is used.
 
     Raises:
+        InvalidInput: The settings would leave it open to others.
         Conflict: It runs already, or the port is taken.
         Failure: Something did not come up.
     """
+    startup.require_safe(settings)
     if settings.ray_address:
         connect(settings)
         _deploy(settings, application, progress)

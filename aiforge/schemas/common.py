@@ -11,7 +11,9 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, PlainSerializer, field_validator
 from pydantic.alias_generators import to_camel
 
-IdPrefix = Literal["job", "ds", "src", "model", "mission", "art", "export", "parse", "run", "req"]
+IdPrefix = Literal[
+    "job", "ds", "src", "model", "mission", "art", "export", "parse", "run", "req", "key", "hook"
+]
 
 Item = TypeVar("Item")
 

@@ -86,7 +86,16 @@ def _check(type: ArtifactType, name: str, content: bytes, mime_type: str) -> Non
 async def list_page(
     services: Services, page: Page, resource_id: str | None = None
 ) -> Listing[Artifact]:
-    """Artifacts, newest first."""
+    """Artifacts, newest first; ``NotFound`` for a resource of a project that is not one's own."""
+    if services.projects is not None:
+        if resource_id is None:
+            raise InvalidInput(
+                "This credential is bound to projects; name a resource of theirs with resourceId.",
+                code="resource_missing",
+                field="resourceId",
+                error="Required",
+            )
+        await services.require_visible([resource_id], "resource")
     return await services.state.call(artifacts.page, page.limit, page.offset, resource_id)
 
 

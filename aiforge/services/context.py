@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from aiforge.errors import Cancelled
+from aiforge.errors import Cancelled, Forbidden, InvalidInput, NotFound
+from aiforge.schemas.access import LOCAL, Origin, Principal
 from aiforge.schemas.artifacts import Artifact, ArtifactType
 from aiforge.schemas.runs import LogLine, MetricPoint, Run
 from aiforge.services import artifacts
 from aiforge.services.journal import Journal
 from aiforge.services.probes import Probes
 from aiforge.settings import Settings
-from aiforge.state import runs
+from aiforge.state import runs, visibility
 from aiforge.state.access import State
 from aiforge.state.schema import now
 from aiforge.storage import Storage
+
+if TYPE_CHECKING:
+    from aiforge.services.access import Access
+    from aiforge.services.limits import Limiter
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +37,10 @@ class Services:
     Args:
         cluster_resources: Gives the cluster's resources by Ray's names (``CPU``, ``GPU``);
             absent where there is no cluster.
+        limiter: Counts requests; this process alone where it is absent.
+
+    ``principal`` is who asks; whoever makes services for a process of the platform itself is
+    ``LOCAL``.
     """
 
     def __init__(
@@ -38,13 +49,90 @@ class Services:
         storage: Storage,
         settings: Settings,
         cluster_resources: Callable[[], Mapping[str, float]] | None = None,
+        limiter: Limiter | None = None,
     ) -> None:
         self.state = state
         self.storage = storage
         self.settings = settings
         self.probes = Probes(settings.ollama_url)
         self.started_at = time.monotonic()
+        self.principal = LOCAL
+        self._limiter = limiter
         self._cluster_resources = cluster_resources
+
+    @cached_property
+    def access(self) -> Access:
+        """Turns credentials into principals."""
+        from aiforge.services.access import Access
+
+        return Access(self.state, self.settings)
+
+    @cached_property
+    def limiter(self) -> Limiter:
+        """Counts requests."""
+        from aiforge.services.limits import LocalLimiter, quotas
+
+        return self._limiter or LocalLimiter(quotas(self.settings))
+
+    def on_behalf(self, principal: Principal, origin: Origin) -> Services:
+        """The same services for one request: what they write is audited under who asked."""
+        mine = copy.copy(self)
+        mine.principal = principal
+        mine.state = self.state.on_behalf(origin)
+        return mine
+
+    @property
+    def projects(self) -> list[str] | None:
+        """The projects whose resources may be seen; ``None`` for all."""
+        bound = self.principal.projects
+        return None if bound is None else sorted(bound)
+
+    async def require_visible(self, resource_ids: Collection[str], noun: str) -> None:
+        """Refuse resources of projects that the one who asks is not bound to.
+
+        Raises:
+            NotFound: One of them is not there, as far as the one who asks can tell.
+        """
+        if self.projects is None:
+            return
+        for resource_id in resource_ids:
+            if not await self.state.call(visibility.allowed, resource_id, self.projects):
+                raise NotFound(f"There is no {noun} {resource_id}.", code=f"{noun}_not_found")
+
+    def only_project(self, name: str | None) -> str | None:
+        """The project that a list is about; ``None`` for all, where all may be seen.
+
+        Raises:
+            Forbidden: It is another project than the one who asks is bound to.
+            InvalidInput: The one who asks is bound to several, and has to say which.
+        """
+        if self.projects is None:
+            return name
+        if name is None and len(self.projects) == 1:
+            return self.projects[0]
+        if name is None:
+            raise InvalidInput(
+                f"This credential is bound to {', '.join(self.projects)}; name one of them with "
+                "projectName.",
+                code="project_missing",
+                field="projectName",
+                error="Required",
+            )
+        self.require_project(name)
+        return name
+
+    def require_project(self, name: str) -> None:
+        """Refuse a project that the one who asks is not bound to.
+
+        Raises:
+            Forbidden: The message names those that would do.
+        """
+        if self.projects is not None and name not in self.projects:
+            raise Forbidden(
+                f"This credential is bound to {', '.join(self.projects)}; {name!r} is another "
+                "project.",
+                code="other_project",
+            )
 
     @property
     def gpus(self) -> float:

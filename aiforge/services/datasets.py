@@ -35,6 +35,7 @@ async def generate(
         Conflict: A source is not synced, or the key was used for another request.
         Unavailable: The disk is full.
     """
+    await services.require_visible(request.source_ids, "source")
     await asyncio.to_thread(_check, services, request)
     dataset = await services.state.once(key).call(datasets.create, request, preflight.GENERATE)
     return GenerateResponse(dataset_id=dataset.id, status=dataset.status)
@@ -47,7 +48,7 @@ def _check(services: Services, request: GenerateRequest) -> None:
 
 async def list_page(services: Services, page: Page) -> Listing[Dataset]:
     """Datasets, newest first."""
-    return await services.state.call(datasets.page, page.limit, page.offset)
+    return await services.state.call(datasets.page, page.limit, page.offset, services.projects)
 
 
 async def get(services: Services, dataset_id: str) -> DatasetDetail:

@@ -35,10 +35,13 @@ async def fine_tune(
     Raises:
         InvalidInput: The base model or the dataset does not exist, the model could not be
             exported, or an option cannot be had.
+        Forbidden: The project is not one that the one who asks is bound to.
         Conflict: The dataset is not ready, or the key was used for another request.
         Unavailable: The disk is full.
     """
     _refuse_what_training_ignores(request)
+    services.require_project(request.project_name)
+    await services.require_visible([request.dataset_id], "dataset")
     resources = await asyncio.to_thread(_resources, services, request)
     job = await services.state.once(key).call(jobs.create, request, resources)
     return FineTuneResponse(
@@ -73,7 +76,8 @@ async def list_page(
     project_name: str | None = None,
 ) -> Listing[Job]:
     """Jobs, newest first."""
-    return await services.state.call(jobs.page, page.limit, page.offset, status, project_name)
+    project = services.only_project(project_name)
+    return await services.state.call(jobs.page, page.limit, page.offset, status, project)
 
 
 async def get(services: Services, job_id: str) -> Job:

@@ -17,7 +17,8 @@ async def list_page(
     status: ModelStatus | None = None,
 ) -> Listing[Model]:
     """Models, newest first."""
-    return await services.state.call(models.page, page.limit, page.offset, project_name, status)
+    project = services.only_project(project_name)
+    return await services.state.call(models.page, page.limit, page.offset, project, status)
 
 
 async def get(services: Services, model_id: str) -> Model:
@@ -27,7 +28,7 @@ async def get(services: Services, model_id: str) -> Model:
 
 async def active(services: Services, project_name: str | None = None) -> Model:
     """The active model of a project, else the one activated last; ``NotFound`` without one."""
-    return await services.state.call(models.active, project_name)
+    return await services.state.call(models.active, services.only_project(project_name))
 
 
 async def lineage(services: Services, model_id: str) -> Lineage:

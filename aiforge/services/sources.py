@@ -101,7 +101,7 @@ def _name_of(url: str) -> str:
 
 async def list_page(services: Services, page: Page) -> Listing[Source]:
     """Sources, newest first."""
-    return await services.state.call(sources.page, page.limit, page.offset)
+    return await services.state.call(sources.page, page.limit, page.offset, services.projects)
 
 
 async def get(services: Services, source_id: str) -> Source:

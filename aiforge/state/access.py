@@ -11,6 +11,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection
 
 from aiforge.errors import AIForgeError
+from aiforge.schemas.access import Origin
 from aiforge.schemas.runs import Event
 from aiforge.state import events
 from aiforge.state.store import RequestKey, Store
@@ -76,6 +77,10 @@ class State(ABC):
     def once(self, key: RequestKey | None) -> State:
         """The same state, whose writes happen once for this key; for a single write only."""
 
+    @abstractmethod
+    def on_behalf(self, origin: Origin) -> State:
+        """The same state, whose writes are put into the audit trail under who asked."""
+
     async def wait_events(
         self, after: int, timeout: float, *, resource_id: str | None = None, limit: int = 500
     ) -> list[Event]:
@@ -90,15 +95,18 @@ class State(ABC):
 class LocalState(State):
     """The state in this very process, for tests and tools."""
 
-    def __init__(self, store: Store, key: RequestKey | None = None) -> None:
+    def __init__(
+        self, store: Store, key: RequestKey | None = None, origin: Origin | None = None
+    ) -> None:
         self.store = store
         self._key = key
+        self._origin = origin
 
     async def call(self, op: Op[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self.store.call(op, args, kwargs, self._key)
+        return await self.store.call(op, args, kwargs, self._key, self._origin)
 
     def call_sync(self, op: Op[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self.store.run(op, args, kwargs, self._key)
+        return self.store.run(op, args, kwargs, self._key, self._origin)
 
     def send(self, op: Op[P, T], /, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
@@ -112,4 +120,7 @@ class LocalState(State):
         return await self.store.wait(op, args, kwargs, topic, timeout)
 
     def once(self, key: RequestKey | None) -> State:
-        return self if key is None else LocalState(self.store, key)
+        return self if key is None else LocalState(self.store, key, self._origin)
+
+    def on_behalf(self, origin: Origin) -> State:
+        return LocalState(self.store, self._key, origin)

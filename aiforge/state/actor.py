@@ -10,13 +10,14 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec, TypeVar
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
 from aiforge.errors import AIForgeError, InternalError, Unavailable
+from aiforge.schemas.access import Origin
 from aiforge.settings import Settings
 from aiforge.state import events
 from aiforge.state.access import Op, State
@@ -49,10 +50,15 @@ class StateActor:
         self._store = Store(database_url)
 
     async def call(
-        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], key: RequestKey
+        self,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        key: RequestKey,
+        origin: Origin | None = None,
     ) -> Reply:
         """Carry out one operation, once per key."""
-        return await self._reply(name, lambda op: self._store.call(op, args, kwargs, key))
+        return await self._reply(name, lambda op: self._store.call(op, args, kwargs, key, origin))
 
     async def wait(
         self,
@@ -83,16 +89,24 @@ class StateActor:
 
 
 @dataclass
+class _Found:
+    """A handle that the copies of one client share, so that it is looked up once."""
+
+    handle: Any = None
+
+
+@dataclass
 class RayState(State):
     """Reaches the actor by its name, from any process of the cluster; picklable."""
 
     namespace: str
     key: RequestKey | None = None
     timeout: float = CALL_SECONDS
-    _handle: Any = field(default=None, repr=False, compare=False)
+    origin: Origin | None = None
+    _found: _Found = field(default_factory=_Found, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_handle": None}
+        return self.__dict__ | {"_found": _Found()}
 
     async def call(self, op: Op[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         answer = self._submit(op, args, kwargs)
@@ -119,11 +133,14 @@ class RayState(State):
         return _value(reply)  # type: ignore[no-any-return]
 
     def once(self, key: RequestKey | None) -> State:
-        return RayState(self.namespace, key, self.timeout, self._handle) if key else self
+        return replace(self, key=key) if key else self
+
+    def on_behalf(self, origin: Origin) -> State:
+        return replace(self, origin=origin)
 
     def _submit(self, op: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         key = self.key or RequestKey(uuid.uuid4().hex)
-        return self._actor().call.remote(name_of(op), args, kwargs, key)
+        return self._actor().call.remote(name_of(op), args, kwargs, key, self.origin)
 
     async def _await(self, answer: Any, seconds: float) -> Reply:
         try:
@@ -134,17 +151,17 @@ class RayState(State):
         return reply
 
     def _actor(self) -> Any:
-        if self._handle is None:
+        if self._found.handle is None:
             try:
-                self._handle = ray.get_actor(NAME, namespace=self.namespace)
+                self._found.handle = ray.get_actor(NAME, namespace=self.namespace)
             except (ValueError, RayError) as error:
                 raise self._away(error) from error
-        return self._handle
+        return self._found.handle
 
     def _away(self, error: Exception) -> Unavailable:
         if isinstance(error, RayActorError):
             # A new actor may have taken the name.
-            self._handle = None
+            self._found.handle = None
         return Unavailable(
             "The state of the platform does not answer; it restarts by itself, try again soon.",
             code="state_unavailable",

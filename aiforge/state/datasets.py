@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -30,7 +31,7 @@ from aiforge.schemas.datasets import (
     RaftConfig,
 )
 from aiforge.schemas.runs import Resources, Run, RunKind
-from aiforge.state import events, lifecycles, runs, sources
+from aiforge.state import events, lifecycles, projects, runs, sources
 from aiforge.state.ops import read, write
 from aiforge.state.schema import Json, Moment, metadata, now, to_model
 
@@ -173,12 +174,15 @@ def get(connection: Connection, dataset_id: str) -> Dataset:
 
 
 @read
-def page(connection: Connection, limit: int, offset: int) -> Listing[Dataset]:
-    """Datasets, newest first."""
-    rows = connection.execute(_DATASETS.order_by(datasets.c.id.desc()).limit(limit).offset(offset))
-    items = [to_model(Dataset, row) for row in rows]
-    total = connection.execute(select(func.count()).select_from(datasets)).scalar_one()
-    return Listing[Dataset](items=items, total=total)
+def page(
+    connection: Connection, limit: int, offset: int, of: Sequence[str] | None = None
+) -> Listing[Dataset]:
+    """Datasets, newest first; only those that belong to some projects, where these are given."""
+    owned = projects.owned(datasets.c.id, of)
+    query = _DATASETS.where(*owned).order_by(datasets.c.id.desc()).limit(limit).offset(offset)
+    items = [to_model(Dataset, row) for row in connection.execute(query)]
+    number = select(func.count()).select_from(datasets).where(*owned)
+    return Listing[Dataset](items=items, total=connection.execute(number).scalar_one())
 
 
 def require_ready(connection: Connection, dataset_id: str) -> Dataset:

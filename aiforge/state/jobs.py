@@ -29,7 +29,7 @@ from aiforge.schemas.jobs import (
     Validation,
 )
 from aiforge.schemas.runs import LogLine, Resources, Run, RunKind
-from aiforge.state import counts, datasets, logs, metrics, outcomes, runs, validations
+from aiforge.state import counts, datasets, logs, metrics, outcomes, projects, runs, validations
 from aiforge.state.ops import read, write
 from aiforge.state.schema import Json, metadata
 
@@ -94,6 +94,7 @@ def create(connection: Connection, request: FineTuneRequest, resources: Resource
             config=config.model_dump(mode="json", by_alias=False),
         )
     )
+    projects.claim(connection, [dataset.id], [request.project_name])
     return get(connection, job_id)
 
 

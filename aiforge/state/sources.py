@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -24,7 +25,7 @@ from aiforge.errors import Conflict, NotFound
 from aiforge.schemas.common import Listing, Wire, new_id
 from aiforge.schemas.runs import Resources, Run, RunKind
 from aiforge.schemas.sources import Source, SourceCreated, SourceStatus, SourceType
-from aiforge.state import events, lifecycles, runs
+from aiforge.state import events, lifecycles, projects, runs
 from aiforge.state.ops import read, write
 from aiforge.state.schema import Json, Moment, metadata, now, to_model
 
@@ -188,12 +189,15 @@ def get(connection: Connection, source_id: str) -> Source:
 
 
 @read
-def page(connection: Connection, limit: int, offset: int) -> Listing[Source]:
-    """Sources, newest first."""
-    rows = connection.execute(_SOURCES.order_by(sources.c.id.desc()).limit(limit).offset(offset))
-    items = [to_model(Source, row) for row in rows]
-    total = connection.execute(select(func.count()).select_from(sources)).scalar_one()
-    return Listing[Source](items=items, total=total)
+def page(
+    connection: Connection, limit: int, offset: int, of: Sequence[str] | None = None
+) -> Listing[Source]:
+    """Sources, newest first; only those that belong to some projects, where these are given."""
+    owned = projects.owned(sources.c.id, of)
+    query = _SOURCES.where(*owned).order_by(sources.c.id.desc()).limit(limit).offset(offset)
+    items = [to_model(Source, row) for row in connection.execute(query)]
+    number = select(func.count()).select_from(sources).where(*owned)
+    return Listing[Source](items=items, total=connection.execute(number).scalar_one())
 
 
 @read

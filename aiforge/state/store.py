@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from aiforge.state import applied, engine, migrate
+from aiforge.schemas.access import Origin
+from aiforge.state import applied, audit, engine, migrate, projects
 from aiforge.state.events import TOPICS
-from aiforge.state.ops import mode_of, result_type
+from aiforge.state.ops import mode_of, name_of, result_type
 
 T = TypeVar("T")
 
@@ -78,11 +79,13 @@ class Store:
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
         key: RequestKey | None = None,
+        origin: Origin | None = None,
     ) -> T:
         """Carry out one operation in one transaction.
 
         Args:
             key: Identifies a write; the same key again returns the first result.
+            origin: Who asked for a write; it is put into the audit trail with what it changes.
 
         Raises:
             AIForgeError: Whatever the operation raises; the transaction is rolled back.
@@ -96,7 +99,7 @@ class Store:
         topics: set[str] = set()
         with engine.transaction(self._engine, writes=True) as connection:
             connection.info[TOPICS] = topics
-            result = self._once(connection, op, args, kwargs, key)
+            result = self._once(connection, op, args, kwargs, key, origin)
         if topics:
             self._wakeups.notify(topics)
         return result
@@ -108,14 +111,15 @@ class Store:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         key: RequestKey | None,
+        origin: Origin | None,
     ) -> T:
         if key is None:
-            return op(connection, *args, **kwargs)
+            return _attributed(connection, op, args, kwargs, origin)
         adapter = result_type(op)
         stored = applied.find(connection, key.id, key.fingerprint)
         if stored is not None:
             return adapter.validate_json(stored)  # type: ignore[no-any-return]
-        result = op(connection, *args, **kwargs)
+        result = _attributed(connection, op, args, kwargs, origin)
         applied.note(connection, key.id, key.fingerprint, adapter.dump_json(result).decode())
         return result
 
@@ -125,11 +129,12 @@ class Store:
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
         key: RequestKey | None = None,
+        origin: Origin | None = None,
     ) -> T:
         """As ``run``, without blocking the event loop; writes queue up behind each other."""
         pool: Executor = self._readers if mode_of(op) == "read" else self._writer
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(pool, self.run, op, args, kwargs, key)
+        return await loop.run_in_executor(pool, self.run, op, args, kwargs, key, origin)
 
     async def wait(
         self,
@@ -172,6 +177,23 @@ class Store:
             if not self._migrated:
                 migrate.upgrade(self._engine)
                 self._migrated = True
+
+
+def _attributed(
+    connection: Connection,
+    op: Callable[..., T],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    origin: Origin | None,
+) -> T:
+    """Carry out a write; who asked for it is noted in the same transaction."""
+    result = op(connection, *args, **kwargs)
+    if origin is not None:
+        touched: set[str] = connection.info[TOPICS]
+        audit.note(connection, origin, name_of(op), touched)
+        if origin.projects is not None:
+            projects.claim(connection, touched, origin.projects)
+    return result
 
 
 def _set_in(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:

@@ -37,6 +37,7 @@ OPERATIONS = {
         *("fine_tune", "list", "get", "cancel", "wait", "follow", "logs", "metrics"),
         "validation",
     },
+    "keys": {"create", "list", "revoke", "audit"},
     "system": {"health", "status", "events"},
 }
 

@@ -1,0 +1,95 @@
+"""How many requests a credential may send in a minute, counted in a sliding window."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from limits import RateLimitItem, RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from aiforge.errors import RateLimited
+from aiforge.settings import Settings
+
+WINDOW_SECONDS = 60
+
+
+class Bucket(StrEnum):
+    """What is counted together."""
+
+    READS = "reads"
+    WRITES = "writes"
+    UPLOADS = "uploads"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a request may pass, and what is left; ``reset`` is in seconds from now."""
+
+    allowed: bool
+    limit: int
+    remaining: int
+    reset: int
+
+    def headers(self, bucket: Bucket) -> dict[str, str]:
+        """As draft-ietf-httpapi-ratelimit-headers-10 writes them."""
+        return {
+            "ratelimit-policy": f'"{bucket}";q={self.limit};w={WINDOW_SECONDS}',
+            "ratelimit": f'"{bucket}";r={self.remaining};t={self.reset}',
+        }
+
+
+class Limiter(Protocol):
+    """Who counts; a seam, since one process counts alone and a cluster's replicas together."""
+
+    async def hit(self, principal: str, bucket: Bucket) -> Verdict | None:
+        """Count a request and judge it; ``None`` where nobody counts at the moment."""
+
+
+def quotas(settings: Settings) -> dict[Bucket, int]:
+    """Requests in a minute, for each bucket."""
+    return {
+        Bucket.READS: settings.rate_limit_reads,
+        Bucket.WRITES: settings.rate_limit_writes,
+        Bucket.UPLOADS: settings.rate_limit_uploads,
+    }
+
+
+class LocalLimiter:
+    """Counts in this process: exact where it is the only one.
+
+    The window slides over the very moments of the last requests, so that no minute whatsoever
+    sees more than the quota.
+    """
+
+    def __init__(self, quotas: dict[Bucket, int]) -> None:
+        self._items: dict[Bucket, RateLimitItem] = {
+            bucket: RateLimitItemPerMinute(number) for bucket, number in quotas.items()
+        }
+        self._strategy = MovingWindowRateLimiter(MemoryStorage())
+
+    async def hit(self, principal: str, bucket: Bucket) -> Verdict | None:
+        return self.judge(principal, bucket)
+
+    def judge(self, principal: str, bucket: Bucket) -> Verdict:
+        """Count a request and judge it."""
+        item = self._items[bucket]
+        allowed = self._strategy.hit(item, bucket, principal)
+        stats = self._strategy.get_window_stats(item, bucket, principal)
+        reset = max(1, math.ceil(stats.reset_time - time.time()))
+        return Verdict(allowed, item.amount, max(0, stats.remaining), reset)
+
+
+def refused(bucket: Bucket, verdict: Verdict) -> RateLimited:
+    """The error that a verdict means."""
+    return RateLimited(
+        f"More than {verdict.limit} {bucket} in a minute; try again in {verdict.reset} s.",
+        code="rate_limited",
+        bucket=str(bucket),
+        limit=verdict.limit,
+        retryAfter=verdict.reset,
+    )
