@@ -6,6 +6,7 @@ import os
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import Field, SecretStr
@@ -94,6 +95,27 @@ class Settings(BaseSettings):
     model_roots: list[Path] = Field(default_factory=list)
     """Directories below which base models may be loaded."""
 
+    source_hosts: list[str] = Field(default_factory=list)
+    """Hosts of repositories that may have private addresses."""
+
+    git_ssh_key: Path | None = None
+    """Private key for ``ssh://`` repositories; the platform user's own keys when absent."""
+
+    git_known_hosts: Path | None = None
+    """File of the host keys that ``ssh://`` repositories are checked against, beside the user's."""
+
+    git_tokens: dict[str, str] = Field(default_factory=dict)
+    """By host, the environment variable that holds the token for its ``https`` repositories."""
+
+    teacher_hosts: list[str] = Field(default_factory=list)
+    """Hosts (``host`` or ``host:port``) that a teacher may run on though they are not public."""
+
+    teacher_keys: dict[str, str] = Field(default_factory=dict)
+    """By host, the environment variable that holds the key for a teacher there."""
+
+    benchmark_files: list[Path] = Field(default_factory=list)
+    """JSONL files of problems that no dataset may hold, beside HumanEval's."""
+
     max_upload_bytes: int = Field(default=1 << 30, gt=0)
     """Largest request body that an upload may have."""
 
@@ -135,6 +157,12 @@ class Settings(BaseSettings):
     def resolved_storage_uri(self) -> str:
         """The storage URI that is really used."""
         return self.storage_uri or str(self.home / "storage")
+
+    @property
+    def trusted_teacher_hosts(self) -> list[str]:
+        """Where a teacher may run: what the operator named, Ollama, in development this machine."""
+        here = ["127.0.0.1", "localhost", "::1"] if self.env == "development" else []
+        return [*self.teacher_hosts, urlsplit(self.ollama_url).netloc, *here]
 
 
 class _PlatformFile(PydanticBaseSettingsSource):

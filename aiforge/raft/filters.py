@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from aiforge.raft import contamination, secrets
+from aiforge.raft.licenses import denied_license
 from aiforge.raft.records import Chunk
 from aiforge.schemas.datasets import RaftConfig
 
@@ -57,15 +59,64 @@ def one_by_one(
     return judge_all
 
 
-CLEANERS: list[Cleaner] = []
-CHUNK_FILTERS: list[Filter[Chunk]] = []
-EXAMPLE_FILTERS: list[Filter[Example]] = []
+def _addresses(text: str, _: RaftConfig) -> tuple[str, Mapping[str, int]]:
+    cleaned, count = secrets.without_addresses(text)
+    return cleaned, {"e-mail address": count} if count else {}
 
 
-def versions() -> list[tuple[str, int]]:
+def _secret(chunk: Chunk, _: RaftConfig) -> str | None:
+    return "holds a secret" if secrets.secret_in(chunk.text) else None
+
+
+def _licensed(chunk: Chunk, config: RaftConfig) -> str | None:
+    found = denied_license(chunk.license, config.denied_licenses)
+    return f"licence {found} is denied" if found else None
+
+
+def _benchmarked(chunks: Sequence[Chunk], config: RaftConfig) -> list[str | None]:
+    if not config.decontaminate:
+        return [None] * len(chunks)
+    found = contamination.contaminated([chunk.text for chunk in chunks])
+    return ["holds a problem of a benchmark" if each else None for each in found]
+
+
+def _unread(examples: Sequence[Example], config: RaftConfig) -> list[str | None]:
+    """Judge what stands in a question or an answer but in no chunk: diffs, a teacher's words."""
+    texts = [f"{row['instruction']}\n{row['output']}" for row in examples]
+    foreign = [row["kind"] in _FOREIGN for row in examples]
+    benchmarked = [False] * len(texts)
+    if config.decontaminate and any(foreign):
+        benchmarked = contamination.contaminated(texts)
+    return [
+        _fault(text, shared) if own else None
+        for text, shared, own in zip(texts, benchmarked, foreign, strict=True)
+    ]
+
+
+def _fault(text: str, benchmarked: bool) -> str | None:
+    if secrets.secret_in(text):
+        return "holds a secret"
+    if secrets.without_addresses(text)[1]:
+        return "holds an e-mail address"
+    return "holds a problem of a benchmark" if benchmarked else None
+
+
+_FOREIGN = frozenset({"commit", "teacher"})
+
+CLEANERS: list[Cleaner] = [Cleaner("e-mail addresses", secrets.VERSION, _addresses)]
+CHUNK_FILTERS: list[Filter[Chunk]] = [
+    Filter("licences", 1, one_by_one(_licensed)),
+    Filter("secrets", secrets.VERSION, one_by_one(_secret)),
+    Filter("benchmarks", 1, _benchmarked),
+]
+EXAMPLE_FILTERS: list[Filter[Example]] = [Filter("words from elsewhere", 1, _unread)]
+
+
+def versions() -> list[tuple[str, int | str]]:
     """Name and version of all that decides what a chunk looks like, for the keys of caches."""
     cleaners = [(item.name, item.version) for item in CLEANERS]
-    return cleaners + [(item.name, item.version) for item in CHUNK_FILTERS]
+    judges = [(item.name, item.version) for item in CHUNK_FILTERS]
+    return [*cleaners, *judges, ("problems", contamination.version())]
 
 
 def clean(text: str, config: RaftConfig) -> tuple[str, Counter[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -40,6 +40,14 @@ class RaftConfig(Wire):
 
     seed: int = Field(default=0, ge=0)
     """Everything random about the dataset follows from it."""
+
+    denied_licenses: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
+        default_factory=list, max_length=200
+    )
+    """SPDX identifiers of which no chunk is used; ``unknown`` means files without a licence."""
+
+    decontaminate: bool = True
+    """Whether chunks that hold problems of a benchmark (HumanEval) are left out."""
 
 
 class TeacherConfig(Request):
