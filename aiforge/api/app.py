@@ -16,6 +16,7 @@ from aiforge.services import startup
 from aiforge.services.context import Services
 from aiforge.settings import Settings
 from aiforge.state import actor
+from aiforge.state.reader import Reader, ReadingState
 from aiforge.storage import Storage
 
 MAX_ONGOING_REQUESTS = 1000
@@ -38,7 +39,8 @@ class Api:
 
     def _open(self) -> Services:
         startup.require_safe(self._settings)
-        state = actor.connect(self._settings)
+        reader = Reader(self._settings.resolved_database_url)
+        state = ReadingState(actor.connect(self._settings), reader)
         storage = Storage(self._settings.resolved_storage_uri)
         return Services(state, storage, self._settings, cluster_resources=ray.cluster_resources)
 
@@ -49,6 +51,14 @@ class Api:
         """
         if self._services is None:
             raise Unavailable("The replica has not been initialised.")
+
+
+def _placement(settings: Settings) -> dict[str, Any]:
+    """A replica reads the database by itself, so it lives where a SQLite file is."""
+    options: dict[str, Any] = {"num_cpus": 0}
+    if settings.resolved_database_url.startswith("sqlite"):
+        options["resources"] = {"node:__internal_head__": 0.001}
+    return options
 
 
 def build(settings: Settings | dict[str, Any] | None = None) -> Application:
@@ -62,7 +72,7 @@ def build(settings: Settings | dict[str, Any] | None = None) -> Application:
         serve.ingress()(Api),
         name="Api",
         max_ongoing_requests=MAX_ONGOING_REQUESTS,
-        ray_actor_options={"num_cpus": 0},
+        ray_actor_options=_placement(given),
         graceful_shutdown_timeout_s=5,
     )
     return deployment.bind(given.model_dump())

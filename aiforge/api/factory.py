@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 
 from aiforge import __version__
@@ -52,7 +53,6 @@ def create_app(services: Services, *, name_answers: bool = True) -> FastAPI:
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
-        generate_unique_id_function=openapi.operation_id,
         middleware=[
             Middleware(RequestContext, name_answers=name_answers),
             Middleware(LocalClients, is_open=lambda: settings().env == "development"),
@@ -64,17 +64,28 @@ def create_app(services: Services, *, name_answers: bool = True) -> FastAPI:
     app.state.services = services
     errors.install(app)
     for module in (
+        jobs,
         health,
         data_sources,
         datasets,
         fine_tune,
-        jobs,
         models,
         artifacts,
         events,
         keys,
         audit,
     ):
-        app.include_router(module.router)
+        _include(app, module.router)
     openapi.install(app)
     return app
+
+
+def _include(app: FastAPI, router: APIRouter) -> None:
+    """Add routes to the application's own, where a request is matched once.
+
+    A router within a router costs each request a second look at all of its routes.
+    """
+    for route in router.routes:
+        if isinstance(route, APIRoute):
+            route.operation_id = openapi.operation_id(route)
+        app.router.routes.append(route)

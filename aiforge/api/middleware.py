@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import parse_qs, urlsplit
 
@@ -92,6 +93,7 @@ class LocalClients:
         return await self.app(scope, receive, send)
 
 
+@lru_cache(maxsize=256)
 def _is_local(url: str) -> bool:
     try:
         host = urlsplit(url).hostname or ""

@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 from fastapi import Query, Response
 
 from aiforge.api.middleware import TOTAL_HEADER
-from aiforge.schemas.common import Listing
+from aiforge.schemas.common import JsonListing, Listing
 
 Item = TypeVar("Item")
 
@@ -21,3 +21,9 @@ def answer(listing: Listing[Item], response: Response) -> list[Item]:
     """The items as the body; their number in all as a header."""
     response.headers[TOTAL_HEADER] = str(listing.total)
     return listing.items
+
+
+def answer_json(listing: JsonListing) -> Response:
+    """As ``answer``, of items that are JSON already."""
+    headers = {TOTAL_HEADER: str(listing.total)}
+    return Response(listing.body, media_type="application/json", headers=headers)

@@ -18,6 +18,7 @@ IdPrefix = Literal[
 Item = TypeVar("Item")
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _last_id = 0
 _last_id_lock = threading.Lock()
 
@@ -32,9 +33,9 @@ def new_id(prefix: IdPrefix) -> str:
     with _last_id_lock:
         number = _last_id = max(number, _last_id + 1)
     digits = []
-    for _ in range(26):
-        number, digit = divmod(number, 32)
-        digits.append(_ALPHABET[digit])
+    for _ in range(13):
+        number, pair = divmod(number, 1024)
+        digits.append(_PAIRS[pair])
     return f"{prefix}-{''.join(reversed(digits))}"
 
 
@@ -44,8 +45,9 @@ def utc_now() -> datetime:
 
 
 def _rfc3339(moment: datetime) -> str:
-    text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 Timestamp = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str, when_used="json")]
@@ -91,6 +93,13 @@ class Listing(Wire, Generic[Item]):
     """One page of a list and the number of items that the filters match."""
 
     items: list[Item]
+    total: int
+
+
+class JsonListing(Wire):
+    """As ``Listing``, with the items as the JSON array that goes over the wire."""
+
+    body: bytes
     total: int
 
 

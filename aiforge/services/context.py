@@ -17,7 +17,7 @@ from aiforge.schemas.artifacts import Artifact, ArtifactType
 from aiforge.schemas.runs import LogLine, MetricPoint, Run
 from aiforge.services import artifacts
 from aiforge.services.journal import Journal
-from aiforge.services.probes import Probes
+from aiforge.services.probes import Probes, Recent
 from aiforge.settings import Settings
 from aiforge.state import runs, visibility
 from aiforge.state.access import State
@@ -54,11 +54,11 @@ class Services:
         self.state = state
         self.storage = storage
         self.settings = settings
-        self.probes = Probes(settings.ollama_url)
+        self.probes = Probes(state, settings.ollama_url)
         self.started_at = time.monotonic()
         self.principal = LOCAL
         self._limiter = limiter
-        self._cluster_resources = cluster_resources
+        self._cluster_resources = Recent(cluster_resources) if cluster_resources else None
 
     @cached_property
     def access(self) -> Access:
@@ -136,7 +136,7 @@ class Services:
 
     @property
     def gpus(self) -> float:
-        """Number of GPUs in the cluster; 0 where there is none."""
+        """Number of GPUs in the cluster, as it was some seconds ago; 0 where there is none."""
         return self._cluster_resources().get("GPU", 0.0) if self._cluster_resources else 0.0
 
 

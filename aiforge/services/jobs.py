@@ -7,7 +7,7 @@ import asyncio
 from aiforge.errors import InvalidInput
 from aiforge.export.architectures import require_exportable
 from aiforge.modeling.bases import read_config, resolve_base_model
-from aiforge.schemas.common import Listing, Message, Page
+from aiforge.schemas.common import JsonListing, Listing, Message, Page
 from aiforge.schemas.jobs import (
     FineTuneRequest,
     FineTuneResponse,
@@ -78,6 +78,17 @@ async def list_page(
     """Jobs, newest first."""
     project = services.only_project(project_name)
     return await services.state.call(jobs.page, page.limit, page.offset, status, project)
+
+
+async def list_page_json(
+    services: Services,
+    page: Page,
+    status: JobStatus | None = None,
+    project_name: str | None = None,
+) -> JsonListing:
+    """Jobs, newest first, as JSON."""
+    project = services.only_project(project_name)
+    return await services.state.call(jobs.page_json, page.limit, page.offset, status, project)
 
 
 async def get(services: Services, job_id: str) -> Job:

@@ -11,11 +11,15 @@ from typing import Generic, TypeVar
 
 import psutil
 
+from aiforge.errors import AIForgeError
 from aiforge.schemas.health import Cpu, Gpu, Memory, OllamaStatus
+from aiforge.state.access import State
 
 T = TypeVar("T")
 
 REMEMBER_SECONDS = 5.0
+STATE_REMEMBER_SECONDS = 1.0
+STATE_SECONDS = 1.0
 OLLAMA_SECONDS = 1.0
 NVIDIA_SMI_SECONDS = 5.0
 
@@ -46,15 +50,40 @@ class Remembered(Generic[T]):
         return answer
 
 
-class Probes:
-    """Ollama, GPUs, CPU and memory of this machine."""
+class Recent(Generic[T]):
+    """As ``Remembered``, of a probe that answers quickly enough to be waited for."""
 
-    def __init__(self, ollama_url: str) -> None:
+    def __init__(self, probe: Callable[[], T], seconds: float = REMEMBER_SECONDS) -> None:
+        self._probe = probe
+        self._seconds = seconds
+        self._known: tuple[float, T] | None = None
+
+    def __call__(self) -> T:
+        """The answer, probed anew where the last one is too old."""
+        if self._known is None or time.monotonic() >= self._known[0]:
+            self._known = time.monotonic() + self._seconds, self._probe()
+        return self._known[1]
+
+
+class Probes:
+    """The state, Ollama, and GPUs, CPU and memory of this machine."""
+
+    def __init__(self, state: State, ollama_url: str) -> None:
+        self._state = state
         self._ollama_url = ollama_url.rstrip("/")
+        self.state = Remembered(self._ask_state, STATE_REMEMBER_SECONDS)
         self.ollama = Remembered(self._ask_ollama)
         self.gpus = Remembered(_ask_gpus)
         # The first reading covers the time since the process began.
         psutil.cpu_percent()
+
+    async def _ask_state(self) -> bool:
+        try:
+            async with asyncio.timeout(STATE_SECONDS):
+                await self._state.probe()
+        except (AIForgeError, TimeoutError):
+            return False
+        return True
 
     async def _ask_ollama(self) -> OllamaStatus:
         # Drivers import this module too, and start faster without it.

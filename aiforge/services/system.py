@@ -6,14 +6,11 @@ import asyncio
 import time
 
 from aiforge import __version__
-from aiforge.errors import AIForgeError
 from aiforge.schemas.common import utc_now
 from aiforge.schemas.health import Health, HealthChecks, SystemStatus
 from aiforge.schemas.runs import RunStatus
 from aiforge.services.context import Services
 from aiforge.state import jobs
-
-STATE_SECONDS = 1.0
 
 
 async def health(services: Services) -> Health:
@@ -22,7 +19,7 @@ async def health(services: Services) -> Health:
     A missing GPU or Ollama is a fact about the machine, not an illness.
     """
     database, ollama, gpu = await asyncio.gather(
-        _database_answers(services), services.probes.ollama(), _has_gpu(services)
+        services.probes.state(), services.probes.ollama(), _has_gpu(services)
     )
     return Health(
         status="unhealthy" if not database else "healthy" if _has_disk(services) else "degraded",
@@ -34,7 +31,7 @@ async def health(services: Services) -> Health:
 async def status(services: Services) -> SystemStatus:
     """What the platform occupies and does."""
     database, ollama, gpus = await asyncio.gather(
-        _database_answers(services), services.probes.ollama(), services.probes.gpus()
+        services.probes.state(), services.probes.ollama(), services.probes.gpus()
     )
     running = queued = 0
     if database:
@@ -54,15 +51,6 @@ async def status(services: Services) -> SystemStatus:
         running_jobs=running,
         queued_jobs=queued,
     )
-
-
-async def _database_answers(services: Services) -> bool:
-    try:
-        async with asyncio.timeout(STATE_SECONDS):
-            await services.state.call(jobs.number)
-    except (AIForgeError, TimeoutError):
-        return False
-    return True
 
 
 async def _has_gpu(services: Services) -> bool:

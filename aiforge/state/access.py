@@ -73,6 +73,14 @@ class State(ABC):
             topic: A resource's id; ``None`` for all.
         """
 
+    async def probe(self) -> None:
+        """Return once the writer has answered.
+
+        Raises:
+            Unavailable: It does not, or its database does not.
+        """
+        await self.call(events.latest)
+
     @abstractmethod
     def once(self, key: RequestKey | None) -> State:
         """The same state, whose writes happen once for this key; for a single write only."""

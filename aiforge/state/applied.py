@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import Column, Connection, String, Table, Text, or_, select
+from sqlalchemy import Column, Connection, String, Table, Text, bindparam, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from aiforge.errors import Conflict
@@ -30,15 +30,19 @@ KEEP_OWN = timedelta(hours=1)
 KEEP_CLIENT = timedelta(hours=48)
 
 
+_FIND = select(applied.c.result, applied.c.fingerprint).where(
+    applied.c.request_id == bindparam("request_id")
+)
+_INSERT = applied.insert()
+
+
 def find(connection: Connection, request_id: str, fingerprint: str | None) -> str | None:
     """The stored result of a request as JSON, if it was carried out.
 
     Raises:
         Conflict: The client used the same key for a request with another body.
     """
-    row = connection.execute(
-        select(applied.c.result, applied.c.fingerprint).where(applied.c.request_id == request_id)
-    ).one_or_none()
+    row = connection.execute(_FIND, {"request_id": request_id}).one_or_none()
     if row is None:
         return None
     if row.fingerprint != fingerprint:
@@ -51,11 +55,8 @@ def find(connection: Connection, request_id: str, fingerprint: str | None) -> st
 
 def note(connection: Connection, request_id: str, fingerprint: str | None, result: str) -> None:
     """Note that a request was carried out, in the transaction that did so."""
-    connection.execute(
-        applied.insert().values(
-            request_id=request_id, fingerprint=fingerprint, result=result, at=now()
-        )
-    )
+    row = {"request_id": request_id, "fingerprint": fingerprint, "result": result, "at": now()}
+    connection.execute(_INSERT, row)
 
 
 @write

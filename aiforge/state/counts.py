@@ -5,7 +5,9 @@ Counting 100,000 rows costs more than reading a page of them.
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Connection, Integer, String, Table, func, select
+from functools import cache
+
+from sqlalchemy import Column, Connection, Integer, Select, String, Table, bindparam, func, select
 
 from aiforge.schemas.runs import RunKind, RunStatus
 from aiforge.state.schema import metadata
@@ -19,6 +21,16 @@ run_counts = Table(
 )
 
 
+# Statements are built once: building one costs more than running it.
+_ADD = (
+    run_counts.update()
+    .where(
+        run_counts.c.kind == bindparam("its_kind"), run_counts.c.status == bindparam("its_status")
+    )
+    .values(number=run_counts.c.number + bindparam("more"))
+)
+
+
 def move(connection: Connection, kind: RunKind, current: RunStatus | None, new: RunStatus) -> None:
     """Count a run under its new status instead of its current one; ``None`` for a new run."""
     if current is not None:
@@ -27,20 +39,22 @@ def move(connection: Connection, kind: RunKind, current: RunStatus | None, new: 
 
 
 def _add(connection: Connection, kind: RunKind, status: RunStatus, number: int) -> None:
-    changed = connection.execute(
-        run_counts.update()
-        .where(run_counts.c.kind == kind, run_counts.c.status == status)
-        .values(number=run_counts.c.number + number)
-    )
-    if not changed.rowcount:
-        connection.execute(run_counts.insert().values(kind=kind, status=status, number=number))
+    key = {"its_kind": kind, "its_status": status, "more": number}
+    if not connection.execute(_ADD, key).rowcount:
+        row = {"kind": kind, "status": status, "number": number}
+        connection.execute(run_counts.insert(), row)
 
 
 def total(connection: Connection, kind: RunKind | None = None, *statuses: RunStatus) -> int:
     """Number of runs of a kind (of all, where it is ``None``) in any of the statuses (or all)."""
+    return int(connection.execute(_total(kind, statuses)).scalar_one())
+
+
+@cache
+def _total(kind: RunKind | None, statuses: tuple[RunStatus, ...]) -> Select[tuple[int]]:
     query = select(func.coalesce(func.sum(run_counts.c.number), 0))
     if kind is not None:
         query = query.where(run_counts.c.kind == kind)
     if statuses:
         query = query.where(run_counts.c.status.in_(statuses))
-    return int(connection.execute(query).scalar_one())
+    return query

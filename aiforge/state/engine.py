@@ -6,23 +6,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pydantic_core import from_json
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, InterfaceError, OperationalError
 
 from aiforge.errors import AIForgeError, InvalidInput, Unavailable
 
 BUSY_SECONDS = 30
+READER_BUSY_SECONDS = 2
+"""A reader waits only while the log of a writer that crashed is recovered."""
 WRITER_LOCK = 0x61_69_66_6F_72_67_65
 """Key of PostgreSQL's advisory lock that lets one writer in at a time, as SQLite does."""
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, *, reads_only: bool = False) -> Engine:
     """An engine whose acknowledged commits survive a crash of the process or the machine.
 
     Args:
         url: A SQLAlchemy URL: ``sqlite:///path`` or ``postgresql://…``.
+        reads_only: Refuse every change; a SQLite file is not made where there is none.
 
     Raises:
         InvalidInput: The URL names no database that the platform can use.
@@ -36,13 +40,14 @@ def open_engine(url: str) -> Engine:
         ) from error
     match parsed.get_backend_name():
         case "sqlite":
-            return _open_sqlite(url, parsed.database)
+            return _open_sqlite(parsed, reads_only)
         case "postgresql":
+            options = "-c default_transaction_read_only=on" if reads_only else ""
             return create_engine(
                 parsed.set(drivername="postgresql+psycopg"),
                 pool_pre_ping=True,
                 json_deserializer=from_json,
-                connect_args={"connect_timeout": 5},
+                connect_args={"connect_timeout": 5, "options": options},
             )
     raise InvalidInput(
         f"{parsed.get_backend_name()} is not supported; use SQLite or PostgreSQL.",
@@ -50,21 +55,30 @@ def open_engine(url: str) -> Engine:
     )
 
 
-def _open_sqlite(url: str, database: str | None) -> Engine:
+def _open_sqlite(url: URL, reads_only: bool) -> Engine:
+    database = url.database
     if not database or database == ":memory:":
         raise InvalidInput(
             "State lives in a file; name one as sqlite:////path/to/aiforge.db.",
             code="database_url_invalid",
         )
-    Path(database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, json_deserializer=from_json)
+    if reads_only:
+        file = f"file:{quote(database)}"
+        url = url.set(database=file).update_query_dict({"mode": "rw", "uri": "true"})
+    else:
+        Path(database).parent.mkdir(parents=True, exist_ok=True)
+    seconds = READER_BUSY_SECONDS if reads_only else BUSY_SECONDS
+    engine = create_engine(url, connect_args={"timeout": seconds}, json_deserializer=from_json)
+    pragmas = ["journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"]
+    if reads_only:
+        pragmas = ["query_only=ON"]
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
         # The driver's own transaction control begins late and deferred, which ends in
         # "database is locked" when a reader turns writer; BEGIN is emitted below instead.
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

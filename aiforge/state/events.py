@@ -31,11 +31,13 @@ events = Table(
 )
 
 
+_INSERT = events.insert().inline()
+
+
 def append(connection: Connection, type: str, resource_id: str, **data: Any) -> None:
     """Add an event to the transaction that changes the resource."""
-    connection.execute(
-        events.insert().values(at=now(), type=type, resource_id=resource_id, data=data)
-    )
+    row = {"at": now(), "type": type, "resource_id": resource_id, "data": data}
+    connection.execute(_INSERT, row)
     touch(connection, resource_id)
 
 

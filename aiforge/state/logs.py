@@ -8,7 +8,7 @@ from sqlalchemy import Column, Connection, ForeignKey, Integer, String, Table, T
 
 from aiforge.schemas.runs import LogLine
 from aiforge.state.events import touch
-from aiforge.state.ops import read
+from aiforge.state.ops import read, scan
 from aiforge.state.schema import Moment, metadata, now, storable, to_model
 
 LONGEST_MESSAGE = 16_384
@@ -50,7 +50,7 @@ def say(connection: Connection, run_id: str, message: str, level: str = "info") 
     append(connection, run_id, [LogLine(sequence=0, at=now(), level=level, message=message)])
 
 
-@read
+@scan
 def tail(connection: Connection, run_id: str, limit: int) -> list[LogLine]:
     """The last lines of a run, oldest first."""
     rows = connection.execute(

@@ -9,7 +9,7 @@ from sqlalchemy import Column, Connection, Float, ForeignKey, Integer, Table, se
 from aiforge.schemas.jobs import JobMetricsHistory
 from aiforge.schemas.runs import MetricPoint
 from aiforge.state.events import touch
-from aiforge.state.ops import read
+from aiforge.state.ops import scan
 from aiforge.state.schema import finite, metadata, upsert
 
 metric_points = Table(
@@ -52,7 +52,7 @@ def record(
         touch(connection, run_id)
 
 
-@read
+@scan
 def history(connection: Connection, run_id: str, after_step: int = -1) -> JobMetricsHistory:
     """The curves of a run as parallel lists, by step; only steps beyond ``after_step``."""
     columns = metric_points.c

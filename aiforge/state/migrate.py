@@ -39,10 +39,15 @@ def upgrade(engine: Engine) -> None:
     """
     # To import Alembic takes longer than all else that an actor does when it comes back.
     with engines.transaction(engine, writes=False) as connection:
-        if _revision(connection) == newest():
+        if is_current(connection):
             return
     with engines.transaction(engine, writes=True) as connection:
         _migrate(connection)
+
+
+def is_current(connection: Connection) -> bool:
+    """Whether the database has exactly the tables that this version declares."""
+    return _revision(connection) == newest()
 
 
 def _revision(connection: Connection) -> str | None:

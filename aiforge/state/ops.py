@@ -20,7 +20,17 @@ PACKAGE = "aiforge.state."
 
 
 def read(function: Callable[P, T]) -> Callable[P, T]:
-    """Mark an operation that changes nothing; many of these run at once."""
+    """Mark an operation that changes nothing and looks at few rows; many of these run at once.
+
+    On SQLite it takes less time than handing it to a thread would, so an event loop may carry it
+    out itself.
+    """
+    return _mark(function, "read")
+
+
+def scan(function: Callable[P, T]) -> Callable[P, T]:
+    """Mark a read of as many rows as there are; it never runs on an event loop."""
+    function.__aiforge_scans__ = True  # type: ignore[attr-defined]
     return _mark(function, "read")
 
 
@@ -48,6 +58,11 @@ def mode_of(op: Callable[..., Any]) -> Mode:
     if mode is None:
         raise InternalError(f"{op!r} is no operation on the state.", code="not_an_operation")
     return mode
+
+
+def is_scan(op: Callable[..., Any]) -> bool:
+    """Whether a read may take long."""
+    return getattr(op, "__aiforge_scans__", False)
 
 
 def name_of(op: Callable[..., Any]) -> str:

@@ -55,6 +55,7 @@ runs = Table(
     Index("ix_runs_resource_id", "resource_id", "status"),
 )
 
+_INSERT = runs.insert()
 _ONE = select(runs).where(runs.c.id == bindparam("run_id"))
 
 OPEN = tuple(lifecycles.RUN.open)
@@ -83,19 +84,20 @@ def create(
     """Queue a run, in the transaction that creates or changes its resource."""
     status = lifecycles.RUN.initial
     connection.execute(
-        runs.insert().values(
-            id=id,
-            kind=kind,
-            resource_id=resource_id,
-            status=status,
-            attempt=0,
-            progress=0.0,
-            spec=dict(spec),
-            resources=resources.model_dump(by_alias=False),
-            metrics={},
-            result={},
-            created_at=now(),
-        )
+        _INSERT,
+        {
+            "id": id,
+            "kind": kind,
+            "resource_id": resource_id,
+            "status": status,
+            "attempt": 0,
+            "progress": 0.0,
+            "spec": dict(spec),
+            "resources": resources.model_dump(by_alias=False),
+            "metrics": {},
+            "result": {},
+            "created_at": now(),
+        },
     )
     counts.move(connection, kind, None, status)
     run = get(connection, id)

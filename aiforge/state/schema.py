@@ -8,8 +8,22 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
-from sqlalchemy import JSON, Connection, DateTime, Dialect, MetaData, Row, Table, TypeDecorator
+from sqlalchemy import (
+    JSON,
+    Connection,
+    DateTime,
+    Dialect,
+    MetaData,
+    Row,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    cast,
+    type_coerce,
+)
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.elements import ColumnElement
 
 metadata = MetaData(
     naming_convention={
@@ -35,9 +49,23 @@ class Moment(TypeDecorator[datetime]):
         return None if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return in_utc(value)
+
+
+def in_utc(value: datetime | str | None) -> datetime | None:
+    """A moment as a database gives it: SQLite as text or without a time zone."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if value is None or value.tzinfo is UTC:
+        return value
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def raw(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A column as the database has it: JSON as text, a moment as it comes; both are hashable."""
+    if column.type is Json:
+        return cast(column, Text).label(column.key)
+    return type_coerce(column, String).label(column.key)
 
 
 def now() -> datetime:

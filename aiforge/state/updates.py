@@ -12,7 +12,7 @@ from aiforge.schemas.jobs import Job
 from aiforge.schemas.runs import Event, LogLine
 from aiforge.state import events, jobs, logs
 from aiforge.state.metrics import metric_points
-from aiforge.state.ops import read
+from aiforge.state.ops import scan
 
 MOST = 500
 
@@ -31,7 +31,7 @@ class JobUpdates(Wire):
     complete: bool
 
 
-@read
+@scan
 def of_job(
     connection: Connection, job_id: str, sequence: int, line: int, step: int, seen: str
 ) -> JobUpdates | None:

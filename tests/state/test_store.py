@@ -235,4 +235,5 @@ def test_a_lost_report_is_only_logged(state: LocalState, caplog: pytest.LogCaptu
 
 def test_the_interface_is_what_others_build_on() -> None:
     public = {name for name in vars(access.State) if not name.startswith("_")}
-    assert public == {"call", "call_sync", "send", "wait", "wait_events", "once", "on_behalf"}
+    ops = {"call", "call_sync", "send", "wait", "wait_events", "once", "on_behalf", "probe"}
+    assert public == ops

@@ -23,18 +23,17 @@ Project = Annotated[
 Tail = Annotated[int, Query(ge=1, le=10_000, description="Number of lines from the end.")]
 
 
-@router.get("/jobs", responses=answers([examples.JOB], paged=True))
+@router.get("/jobs", response_model=list[Job], responses=answers([examples.JOB], paged=True))
 async def list_jobs(
     ctx: Ctx,
-    response: Response,
     status: Status = None,
     project_name: Project = None,
     limit: Limit = 50,
     offset: Offset = 0,
-) -> list[Job]:
+) -> Response:
     """List training jobs, newest first."""
     page = Page(limit=limit, offset=offset)
-    return pagination.answer(await jobs.list_page(ctx, page, status, project_name), response)
+    return pagination.answer_json(await jobs.list_page_json(ctx, page, status, project_name))
 
 
 @router.get("/jobs/{job_id}", responses=answers(examples.JOB, 404))
