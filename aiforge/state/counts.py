@@ -6,6 +6,7 @@ Counting 100,000 rows costs more than reading a page of them.
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 from sqlalchemy import Column, Connection, Integer, Select, String, Table, bindparam, func, select
 
@@ -51,7 +52,7 @@ def total(connection: Connection, kind: RunKind | None = None, *statuses: RunSta
 
 
 @cache
-def _total(kind: RunKind | None, statuses: tuple[RunStatus, ...]) -> Select[tuple[int]]:
+def _total(kind: RunKind | None, statuses: tuple[RunStatus, ...]) -> Select[Any]:
     query = select(func.coalesce(func.sum(run_counts.c.number), 0))
     if kind is not None:
         query = query.where(run_counts.c.kind == kind)
