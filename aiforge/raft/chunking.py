@@ -116,7 +116,8 @@ class _Splitter:
         for line in lines:
             size = len(line) if line.isascii() else len(line.encode())
             self._starts.append(self._starts[-1] + size + 1)
-        self._totals = counter.count_lines(lines)
+        self._lengths = counter.measure(text)
+        self._tokens = self._lengths.size
 
     # Lengths.
 
@@ -133,34 +134,15 @@ class _Splitter:
 
     def fits(self, start: int, end: int) -> bool:
         """Whether a range is no longer than the cap."""
-        return self._size(*self.trim(start, end)) <= self._cap
+        return self._tokens(*self.trim(start, end)) <= self._cap
 
     def _fits_exactly(self, start: int, end: int) -> bool:
         """As ``fits``, counted exactly where the fast count is a little too high."""
         start, end = self.trim(start, end)
-        size = self._size(start, end)
+        size = self._tokens(start, end)
         if self._cap < size <= self._cap * _DOUBT:
             return self._counter.exact([self._text(start, end)])[0] <= self._cap
         return size <= self._cap
-
-    def _size(self, start: int, end: int) -> int:
-        if start >= end:
-            return 0
-        first = bisect_right(self._starts, start) - 1
-        last = bisect_right(self._starts, end - 1) - 1
-        if first == last:
-            return self._count(start, end)
-        whole = self._totals[last] - self._totals[first + 1]
-        head = self._part(first, start, self._starts[first + 1] - 1)
-        return head + whole + self._part(last, self._starts[last], end)
-
-    def _part(self, line: int, start: int, end: int) -> int:
-        if start == self._starts[line] and end == self._starts[line + 1] - 1:
-            return self._totals[line + 1] - self._totals[line]
-        return self._count(start, end)
-
-    def _count(self, start: int, end: int) -> int:
-        return self._counter.count("\n" + self._text(start, end))
 
     def _text(self, start: int, end: int) -> str:
         return self.data[start:end].decode(errors="replace")
@@ -277,7 +259,7 @@ class _Splitter:
         spans = []
         for window in windows:
             start, end = self.trim(window.start, window.end)
-            tokens = self._size(start, end)
+            tokens = self._tokens(start, end)
             text = self._text(start, end)
             if tokens > self._cap - self._counter.guard:
                 tokens = self._counter.exact([text])[0]
@@ -289,7 +271,7 @@ class _Splitter:
 
     def _narrower(self, window: _Window, tokens: int) -> list[Span]:
         cap = self._cap
-        self._cap = max(1, min(cap, self._size(*self.trim(*_range(window)))) - (tokens - cap) - 1)
+        self._cap = max(1, min(cap, self._tokens(*self.trim(*_range(window)))) - (tokens - cap) - 1)
         parts = self.split_plain(window.start, window.end)
         self._cap = cap
         if len(parts) == 1:

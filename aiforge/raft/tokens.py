@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, chain
+from dataclasses import dataclass
+from itertools import accumulate
 
 from tokenizers import Tokenizer
 
@@ -16,6 +19,25 @@ _PIECE = re.compile(r"\s+(?!\S)| ?\w+| ?[^\w\s]+|\s")
 
 _CACHE_PIECES = 400_000
 _CALIBRATION_LINES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """How many tokens any part of one text has: running totals over its pieces.
+
+    ``offsets`` are bytes, ``totals`` tokens, both at the beginning of each piece and at the end.
+    """
+
+    offsets: list[int]
+    totals: list[int]
+
+    def size(self, start: int, end: int) -> int:
+        """About how many tokens a range of bytes has; pieces that it cuts count in full."""
+        if start >= end:
+            return 0
+        first = bisect_right(self.offsets, start) - 1
+        last = bisect_left(self.offsets, end, first)
+        return self.totals[last] - self.totals[first]
 
 
 class TokenCounter:
@@ -31,13 +53,14 @@ class TokenCounter:
     """
 
     def __init__(self, tokenizer_json: str) -> None:
+        # Texts are short and builds run in several processes: threads would only cost time here.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self._tokenizer = Tokenizer.from_str(tokenizer_json)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True
         self._newline, self._letter = self.exact(["\n", "x"])
         self._pieces: dict[str, int] = {}
-        self._lines: dict[str, int] = {}
         self.guard = 4 + 2 * self._worst_error()
 
     def count(self, text: str) -> int:
@@ -49,21 +72,15 @@ class TokenCounter:
             self._learn(pieces)
             return sum(map(self._pieces.__getitem__, pieces))
 
-    def count_lines(self, lines: Sequence[str]) -> list[int]:
-        """Running totals over the lines of a text, from 0: one number more than there are lines.
-
-        A line is counted with the newline in front of it, as its indentation is merged with that.
-        """
-        if len(self._lines) > _CACHE_PIECES:
-            self._lines.clear()
-        unknown = [line for line in set(lines) if line not in self._lines]
-        split = [_PIECE.findall("\n" + line) for line in unknown]
-        self._learn(chain.from_iterable(split))
-        size = self._pieces.__getitem__
-        self._lines.update(
-            (line, sum(map(size, p))) for line, p in zip(unknown, split, strict=True)
+    def measure(self, text: str) -> Lengths:
+        """The lengths of all parts of a text."""
+        pieces: list[str] = _PIECE.findall(text)
+        self._learn(pieces)
+        widths = map(len, pieces) if text.isascii() else (len(piece.encode()) for piece in pieces)
+        return Lengths(
+            list(accumulate(widths, initial=0)),
+            list(accumulate(map(self._pieces.__getitem__, pieces), initial=0)),
         )
-        return [0, *accumulate(map(self._lines.__getitem__, lines))]
 
     def exact(self, texts: Sequence[str]) -> list[int]:
         """The number of tokens of each text, special tokens not among them."""
@@ -75,6 +92,8 @@ class TokenCounter:
         if len(self._pieces) > _CACHE_PIECES:
             self._pieces.clear()
         unknown = wanted.difference(self._pieces)
+        if not unknown:
+            return
         # Some tokenizers put a space before whatever they are given, so that no piece may stand
         # at the beginning.
         blank = [piece for piece in unknown if piece.isspace()]
@@ -99,7 +118,7 @@ class TokenCounter:
                 for start in range(0, len(lines), _CALIBRATION_LINES)
             ]
             exact = self.exact(samples)
-            counted = [self.count_lines(sample.split("\n"))[-1] for sample in samples]
+            counted = [self.count(sample) for sample in samples]
             worst = max(worst, *(e - c for e, c in zip(exact, counted, strict=True)))
         return worst
 
