@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -145,6 +146,14 @@ class Storage:
         elif kind == pafs.FileType.File:
             self.filesystem.delete_file(self.full(path))
 
+    def delete_stale(self, path: str, keep: Container[str], seconds: float = 86_400.0) -> None:
+        """Remove files directly below a directory that are not to be kept and are that old."""
+        selector = pafs.FileSelector(self.full(path), allow_not_found=True)
+        for info in self.filesystem.get_file_info(selector):
+            age = time.time() - info.mtime_ns / 1e9 if info.mtime_ns else 0.0
+            if info.type == pafs.FileType.File and info.base_name not in keep and age > seconds:
+                self.filesystem.delete_file(info.path)
+
     def free_bytes(self) -> int | None:
         """Free space of a local disk; ``None`` for an object store."""
         if not self.is_local:
@@ -240,3 +249,18 @@ def train_result_file(job_id: str) -> str:
 def artifact_file(sha256: str) -> str:
     """Content of artifacts, by its hash in hexadecimal digits."""
     return f"artifacts/{sha256[:2]}/{sha256}"
+
+
+def chunks_dir(source_id: str, key: str) -> str:
+    """Chunks of a source's files, kept between builds; ``key`` names how they were made."""
+    return f"{source_dir(source_id)}/chunks/{key}"
+
+
+def pairs_dir(source_id: str, key: str) -> str:
+    """Questions, answers and distractors of a source's chunks, kept between builds."""
+    return f"{source_dir(source_id)}/pairs/{key}"
+
+
+def build_dir(dataset_id: str) -> str:
+    """What a build has finished so far; removed when the dataset is written."""
+    return f"{dataset_dir(dataset_id)}/build"

@@ -81,7 +81,7 @@ def _whole_path(
         "alpaca",
         tokenizer_json,
         map_here,
-        lambda _fraction, _stage: None,
+        lambda _fraction, _stage, _made: None,
     ).run()
     seconds = time.process_time() - start
     made = result.train_count + result.validation_count
@@ -146,7 +146,7 @@ def _false_negatives(report: Report, texts: Sequence[str], counter: TokenCounter
             CONFIG.chunk_tokens,
         )
     ]
-    corpus = Corpus.of(chunks, seed=0)
+    corpus = Corpus.of(chunks)
     drafts, _ = draft_questions(chunks, corpus.clusters, seed=0)
     rng = random.Random(0)
     count = CONFIG.distractors

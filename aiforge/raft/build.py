@@ -1,58 +1,45 @@
-"""A RAFT dataset from snapshots: split, chunk, index, ask, choose distractors, account for all.
+"""A RAFT dataset from snapshots: split, chunk, cluster, ask, choose distractors, account for all.
 
 The stages that cost time run through a ``Mapper``, so that one plain process and a Ray cluster
-do the very same.
+do the very same. Neither a text nor an example passes through the process that drives a build
+until the examples are written, block by block.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import numpy as np
+from numpy.typing import NDArray
 
 from aiforge.errors import Failure
-from aiforge.raft.distractors import Corpus
-from aiforge.raft.drafting import balanced, draft_questions
 from aiforge.raft.output import Sink
-from aiforge.raft.records import Chunk, Draft
-from aiforge.raft.split import FileKey, validation_files
-from aiforge.raft.stages import (
-    Block,
-    ChunkTask,
-    ExampleTask,
-    Mapper,
-    chunk_block,
-    example_batch,
-)
+from aiforge.raft.packs import fingerprint, remember_files
+from aiforge.raft.planning import Plan, SnapshotRef, plan_blocks
+from aiforge.raft.rounds import Rounds
+from aiforge.raft.selection import Selection, select
+from aiforge.raft.stages import ChunkTask, DraftTask, Mapper, chunk_block, draft_block
+from aiforge.raft.survey import Survey
 from aiforge.schemas.datasets import DatasetFormat, RaftConfig, StageYield, YieldReport
-from aiforge.storage import Storage, dataset_dir
+from aiforge.storage import Storage, build_dir, dataset_dir
 
-Progress = Callable[[float, str], None]
-"""Called with a fraction from 0 to 1 and the stage; what it raises stops the build."""
+__all__ = ["Build", "BuildResult", "Progress", "SnapshotRef"]
 
-_DRAFTS_PER_ITEM = 32
-# How many drafts are tried for an example that is wanted: some are dropped for what they hold.
-_RESERVE = 1.15
+Progress = Callable[[float, str, int], None]
+"""Called with a fraction from 0 to 1, the stage, and the examples so far.
 
-
-@dataclass(frozen=True)
-class SnapshotRef:
-    """A snapshot of a source; ``path`` is its directory, relative to the storage."""
-
-    source_id: str
-    path: str
+What it raises stops the build.
+"""
 
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What a build made; ``quality`` is from 0 to 1."""
+    """What a build made; ``quality`` is from 0 to 1.
+
+    ``new_files`` had to be split, ``reused_pairs`` were made by an earlier build.
+    """
 
     train_count: int
     validation_count: int
@@ -60,6 +47,8 @@ class BuildResult:
     quality: float | None
     report: YieldReport
     preview: list[dict[str, Any]]
+    new_files: int
+    reused_pairs: int
 
 
 @dataclass(frozen=True)
@@ -83,149 +72,110 @@ class Build:
     def run(self) -> BuildResult:
         """Build, and write the dataset; nothing of it stays behind where that fails.
 
+        A build that was killed goes on where it was: blocks and shards that it finished are found.
+
         Raises:
             Failure: ``dataset_empty``; the message gives the main reason and the remedy.
         """
-        self.storage.delete(dataset_dir(self.dataset_id))
+        directory = dataset_dir(self.dataset_id)
         try:
-            return self._run()
+            for part in ("train", "validation"):
+                self.storage.delete(f"{directory}/{part}")
+            result = self._run()
+            self.storage.delete(build_dir(self.dataset_id))
+            return result
         except BaseException:
-            self.storage.delete(dataset_dir(self.dataset_id))
+            self.storage.delete(directory)
             raise
 
     def _run(self) -> BuildResult:
-        self.progress(0.0, "splitting files")
-        stages: list[StageYield] = []
-        blocks = plan_blocks(self.storage, self.snapshots, self.config, stages)
-        chunks, dropped, cleaned = self._chunks(blocks)
-        entered = len(chunks) + dropped.total()
-        if not chunks:
-            reasons = dict(dropped.most_common())
-            stages.append(StageYield(stage="chunks", entered=entered, left=0, dropped=reasons))
+        self.progress(0.0, "splitting files", 0)
+        key = fingerprint(self.config, self.tokenizer_json)
+        plan = plan_blocks(self.storage, self.snapshots, self.config, key)
+        survey = self._survey(plan)
+        for source, packs in plan.packs().items():
+            remember_files(self.storage, source, key, packs)
+        stages = [plan.report, survey.report()]
+        if not stages[-1].left:
             raise _empty(stages)
-        self.progress(0.5, "indexing chunks")
-        corpus = Corpus.of(chunks, self.config.seed)
-        useful = int(corpus.useful.sum())
-        if useful < len(chunks):
-            dropped["too short to be of use"] = len(chunks) - useful
-        reasons = dict(dropped.most_common())
-        stages.append(StageYield(stage="chunks", entered=entered, left=useful, dropped=reasons))
-        self.progress(0.6, "finding questions")
-        drafts, asked = draft_questions(chunks, corpus.clusters, self.config.seed)
-        stages.append(asked)
-        sink = Sink(self.storage, self.dataset_id, self.config, self.format, corpus.clusters)
-        self._examples(corpus, drafts, sink)
-        stages += sink.stages(len(drafts))
-        if not sink.train_count:
+        self.progress(0.5, "comparing chunks", 0)
+        clusters = survey.cluster()
+        selection = self._select(survey, clusters)
+        stages.append(selection.report)
+        rounds = self._examples(survey, clusters, selection)
+        stages += rounds.reports()
+        if not rounds.train_count:
             raise _empty(stages)
-        report, quality, preview = sink.finish(stages, cleaned)
-        return BuildResult(
-            sink.train_count, sink.validation_count, len(chunks), quality, report, preview
-        )
+        return self._write(plan, survey, clusters, rounds, stages)
 
-    def _chunks(self, blocks: Sequence[Block]) -> tuple[list[Chunk], Counter[str], Counter[str]]:
-        """Chunks, how many were refused for which reason, and what was taken out of files."""
-        total = sum(block.file_count for block in blocks)
+    def _survey(self, plan: Plan) -> Survey:
         task = ChunkTask(self.storage.uri, self.tokenizer_json, self.config)
-        chunks: list[Chunk] = []
-        dropped: Counter[str] = Counter()
-        cleaned: Counter[str] = Counter()
-        paths: set[tuple[str, str]] = set()
-        for table in self.map(chunk_block, blocks, task):
-            rows = table.to_pylist()
-            dropped.update(row["dropped"] for row in rows if row["dropped"])
-            for row in rows:
-                cleaned.update(json.loads(row["cleaned"] or "{}"))
-            fresh = [Chunk.from_row(row) for row in rows if not row["dropped"]]
-            chunks += fresh
-            paths.update((chunk.source_id, chunk.path) for chunk in fresh)
-            self.progress(0.5 * min(1.0, len(paths) / max(total, 1)), "chunking files")
-        return chunks, dropped, cleaned
+        survey = Survey()
+        done = 0
+        tables = self.map(chunk_block, plan.blocks, task)
+        for block, table in zip(plan.blocks, tables, strict=True):
+            survey.add(block, table)
+            done += block.file_count
+            self.progress(0.5 * done / max(plan.file_count, 1), "chunking files", 0)
+        return survey
 
-    def _examples(self, corpus: Corpus, drafts: Sequence[Draft], sink: Sink) -> None:
-        """Make examples until there are enough of both splits or no draft is left."""
-        seed = self.config.seed
-        orders = {
-            split: balanced([draft for draft in drafts if draft.validation is split], seed)
-            for split in (True, False)
-        }
-        share = round(self.max_examples * self.config.validation_fraction)
-        some = any(draft.validation for draft in drafts)
-        wanted = {True: min(max(1, share), self.max_examples - 1) if some else 0}
-        task = ExampleTask(corpus, self.tokenizer_json, self.config)
-        while True:
-            wanted[False] = self.max_examples - wanted[True]
-            batches = {split: self._next(orders[split], wanted, split, sink) for split in orders}
-            if not batches[True]:
-                # What validation cannot fill, training may.
-                wanted[True] = sink.validation_count
-            items = [batch for split in batches for batch in batches[split]]
-            if not items and wanted[False] == self.max_examples - wanted[True]:
-                return
-            self._make(items, task, sink, wanted)
+    def _select(self, survey: Survey, clusters: NDArray[np.int64]) -> Selection:
+        task = DraftTask(self.storage.uri, survey.census(), self.config.seed)
+        tables = []
+        for table in self.map(draft_block, survey.blocks, task):
+            tables.append(table)
+            share = len(tables) / len(survey.blocks)
+            self.progress(0.5 + 0.15 * share, "finding questions", 0)
+        return select(tables, clusters, survey.training)
 
-    def _make(
-        self, items: list[list[Draft]], task: ExampleTask, sink: Sink, wanted: dict[bool, int]
-    ) -> None:
-        for table in self.map(example_batch, items, task) if items else ():
-            sink.add(table, wanted)
-            made = (sink.train_count + sink.validation_count) / self.max_examples
-            self.progress(min(0.98, 0.65 + 0.33 * made), "making examples")
+    def _examples(
+        self, survey: Survey, clusters: NDArray[np.int64], selection: Selection
+    ) -> Rounds:
+        def on_made(count: int) -> None:
+            part = min(1.0, count / self.max_examples)
+            self.progress(0.65 + 0.3 * part, "making examples", count)
 
-    def _next(
-        self, order: Iterator[Draft], wanted: dict[bool, int], split: bool, sink: Sink
-    ) -> list[list[Draft]]:
-        """The drafts to try next for one split, in batches."""
-        missing = wanted[split] - sink.count(split)
-        if missing <= 0:
-            return []
-        drafts = list(islice(order, math.ceil(missing * _RESERVE) + 16))
-        starts = range(0, len(drafts), _DRAFTS_PER_ITEM)
-        return [drafts[start : start + _DRAFTS_PER_ITEM] for start in starts]
-
-
-def plan_blocks(
-    storage: Storage,
-    snapshots: Iterable[SnapshotRef],
-    config: RaftConfig,
-    stages: list[StageYield],
-) -> list[Block]:
-    """The Parquet files of snapshots, with the split decided; adds the stage ``files``."""
-    files: list[tuple[SnapshotRef, str, str, pa.Table]] = []
-    skipped: Counter[str] = Counter()
-    for snapshot in snapshots:
-        manifest = storage.read_json(f"{snapshot.path}/manifest.json")
-        skipped.update(manifest["skipped"])
-        commit = manifest["commit"] or manifest["revision"]
-        for name in manifest["files"]:
-            path = f"{snapshot.path}/{name}"
-            table = pq.read_table(
-                storage.full(path),
-                columns=["path", "blob", "language"],
-                filesystem=storage.filesystem,
-            )
-            files.append((snapshot, path, commit, table))
-    keys = [
-        FileKey(snapshot.source_id, row["path"], row["blob"], row["language"])
-        for snapshot, _, _, table in files
-        for row in table.to_pylist()
-    ]
-    held_out = validation_files(keys, config.validation_fraction, config.seed)
-    entered = len(keys) + skipped.total()
-    dropped = dict(skipped.most_common())
-    stages.append(StageYield(stage="files", entered=entered, left=len(keys), dropped=dropped))
-    return [
-        Block(
-            path,
-            snapshot.source_id,
-            commit,
-            frozenset(
-                p for p in table.column("path").to_pylist() if (snapshot.source_id, p) in held_out
-            ),
-            table.num_rows,
+        rounds = Rounds(
+            self.storage,
+            self.dataset_id,
+            self.config,
+            self.tokenizer_json,
+            self.map,
+            survey.blocks,
+            clusters,
+            survey.training,
+            selection,
+            on_made,
         )
-        for snapshot, path, commit, table in files
-    ]
+        on_made(0)
+        rounds.run(self.max_examples)
+        return rounds
+
+    def _write(
+        self,
+        plan: Plan,
+        survey: Survey,
+        clusters: NDArray[np.int64],
+        rounds: Rounds,
+        stages: list[StageYield],
+    ) -> BuildResult:
+        total = rounds.train_count + rounds.validation_count
+        sink = Sink(self.storage, self.dataset_id, self.format, clusters, total)
+        for rows in rounds.rows():
+            sink.add(rows)
+            self.progress(0.97, "writing examples", total)
+        report, quality, preview = sink.finish(stages, survey.cleaned)
+        rounds.remember()
+        return BuildResult(
+            rounds.train_count,
+            rounds.validation_count,
+            survey.count,
+            quality,
+            report,
+            preview,
+            plan.file_count - sum(len(block.known) for block in plan.blocks),
+            rounds.reused,
+        )
 
 
 def _empty(stages: Sequence[StageYield]) -> Failure:

@@ -1,81 +1,120 @@
-"""Near-duplicate chunks: MinHash over word triples, banded, then verified."""
+"""Near-duplicate chunks: MinHash over word triples, banded, then verified (Broder, 1997).
+
+Sketches are made where a chunk is made and are all that clustering needs: 192 bytes of each chunk.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, chain
 
 import numpy as np
 from numpy.typing import NDArray
 from rensa import RMinHash
 
-_PERMUTATIONS = 128
-_BANDS = 16  # of 8 rows: pairs with a Jaccard similarity of 0.71 share a band every other time
+PERMUTATIONS = 128
+BANDS = 16  # of 8 rows: pairs with a Jaccard similarity of 0.71 share a band every other time
 _SIMILAR = 0.8
 _MULTIPLIERS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
+_CHANCE = 1 / 256  # that two different minima agree in the byte of them that is kept
+_PAIRS_AT_ONCE = 1 << 16
 
 
-def near_duplicates(documents: Sequence[Sequence[int]], seed: int = 0) -> NDArray[np.int64]:
+@dataclass(frozen=True)
+class Sketches:
+    """What is kept of documents.
+
+    ``minima`` holds the low byte of each minimum (documents × 128, uint8), ``bands`` a hash of
+    each band of minima (documents × 16, uint32).
+    """
+
+    minima: NDArray[np.uint8]
+    bands: NDArray[np.uint32]
+
+    @classmethod
+    def of(cls, flat: NDArray[np.uint32], offsets: NDArray[np.int64]) -> Sketches:
+        """Sketch documents, given as ``terms.flat_terms`` gives them."""
+        count = len(offsets) - 1
+        if not count:
+            return cls(np.zeros((0, PERMUTATIONS), np.uint8), np.zeros((0, BANDS), np.uint32))
+        shingles, bounds = _shingles(flat, offsets)
+        matrix = RMinHash.digest_matrix_from_flat_token_hashes(shingles, bounds, PERMUTATIONS, 0)
+        minima = np.array(matrix.to_rows(), dtype=np.uint32)
+        rows = minima.reshape(count, BANDS, PERMUTATIONS // BANDS).astype(np.uint64)
+        mixed = np.zeros((count, BANDS), np.uint64)
+        for row in range(rows.shape[2]):
+            mixed = (mixed ^ rows[:, :, row]) * _MULTIPLIERS[0]
+            mixed ^= mixed >> np.uint64(29)
+        return cls(minima.astype(np.uint8), mixed.astype(np.uint32))
+
+
+def _shingles(
+    flat: NDArray[np.uint32], offsets: NDArray[np.int64]
+) -> tuple[NDArray[np.uint64], list[int]]:
+    """Hashes of word triples and where those of each document begin; short ones give one hash."""
+    ids = flat.astype(np.uint64) + np.uint64(1)
+    lengths = np.diff(offsets)
+    sizes = np.maximum(lengths - 2, 1)
+    bounds = np.append(0, np.cumsum(sizes))
+    padded = np.append(ids, np.zeros(3, np.uint64))
+    within = np.arange(bounds[-1]) - np.repeat(bounds[:-1], sizes)
+    first = np.repeat(offsets[:-1], sizes) + within
+    last = np.repeat(offsets[1:], sizes)
+    hashes = np.zeros(len(first), np.uint64)
+    for step, multiplier in enumerate(_MULTIPLIERS):
+        hashes += np.where(first + step < last, padded[first + step], np.uint64(0)) * multiplier
+    return hashes, bounds.tolist()
+
+
+def clusters(sketches: Sketches) -> NDArray[np.int64]:
     """Cluster of each document: the index of the first document that it nearly equals.
 
     Two documents are near-duplicates from an estimated Jaccard similarity of 0.8 of their word
-    triples on (MinHash, 128 permutations); clusters are closed under that relation.
-
-    Args:
-        documents: Word ids of each document.
+    triples on; clusters are closed under that relation.
     """
-    parents = np.arange(len(documents), dtype=np.int64)
-    if len(documents) < 2:
-        return parents
-    signatures = _signatures(documents, seed)
-    rows = _PERMUTATIONS // _BANDS
-    for band in range(_BANDS):
-        part = np.ascontiguousarray(signatures[:, band * rows : (band + 1) * rows])
-        keys = part.view(np.dtype((np.void, part.dtype.itemsize * rows))).ravel()
+    parents = np.arange(len(sketches.minima), dtype=np.int64)
+    for band in range(BANDS):
+        keys = sketches.bands[:, band]
         order = np.argsort(keys, kind="stable")
-        same = np.append(False, keys[order][1:] == keys[order][:-1])
-        head = 0
-        for position, repeated in enumerate(same.tolist()):
-            if not repeated:
-                head = position
-                continue
-            this = int(order[position])
-            for other in {int(order[head]), int(order[position - 1])}:
-                if _root(parents, this) != _root(parents, other) and _alike(
-                    signatures, this, other
-                ):
-                    _join(parents, this, other)
-    return np.array([_root(parents, index) for index in range(len(parents))], dtype=np.int64)
+        repeated = np.flatnonzero(keys[order][1:] == keys[order][:-1]) + 1
+        if not len(repeated):
+            continue
+        fresh = np.append(True, keys[order][1:] != keys[order][:-1])
+        heads = np.maximum.accumulate(np.where(fresh, np.arange(len(order)), 0))
+        for before in (heads[repeated], repeated - 1):
+            _join_alike(sketches.minima, parents, order[before], order[repeated])
+    return parents
 
 
-def _signatures(documents: Sequence[Sequence[int]], seed: int) -> NDArray[np.uint32]:
-    hashes: list[NDArray[np.uint64]] = []
-    offsets = [0]
-    for document in documents:
-        ids = np.asarray(document, dtype=np.uint64) + np.uint64(1)
-        if len(ids) >= 3:
-            triples = np.stack([ids[:-2], ids[1:-1], ids[2:]], axis=1)
-            shingles = np.unique((triples * _MULTIPLIERS).sum(axis=1, dtype=np.uint64))
-        else:
-            shingles = ids.sum(keepdims=True) * _MULTIPLIERS[:1]
-        hashes.append(shingles)
-        offsets.append(offsets[-1] + len(shingles))
-    matrix = RMinHash.digest_matrix_from_flat_token_hashes(
-        np.concatenate(hashes), offsets, _PERMUTATIONS, seed
-    )
-    return np.asarray(matrix.to_rows(), dtype=np.uint32)
-
-
-def _alike(signatures: NDArray[np.uint32], first: int, second: int) -> bool:
-    return bool(np.mean(signatures[first] == signatures[second]) >= _SIMILAR)
+def _join_alike(
+    minima: NDArray[np.uint8],
+    parents: NDArray[np.int64],
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+) -> None:
+    """Join the clusters of those pairs that are alike; every document keeps its root as parent."""
+    apart = parents[first] != parents[second]
+    first, second = first[apart], second[apart]
+    for start in range(0, len(first), _PAIRS_AT_ONCE):
+        ones, others = (side[start : start + _PAIRS_AT_ONCE] for side in (first, second))
+        agreeing = (minima[ones] == minima[others]).mean(axis=1)
+        alike = (agreeing - _CHANCE) / (1 - _CHANCE) >= _SIMILAR
+        for one, other in zip(ones[alike].tolist(), others[alike].tolist(), strict=True):
+            low, high = sorted((_root(parents, one), _root(parents, other)))
+            parents[high] = low
+    while np.any((above := parents[parents]) != parents):
+        parents[:] = above
 
 
 def _root(parents: NDArray[np.int64], index: int) -> int:
     while parents[index] != index:
-        parents[index] = parents[parents[index]]
         index = int(parents[index])
     return index
 
 
-def _join(parents: NDArray[np.int64], first: int, second: int) -> None:
-    low, high = sorted((_root(parents, first), _root(parents, second)))
-    parents[high] = low
+def near_duplicates(documents: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Clusters of documents given as their terms, each below 2³²."""
+    offsets = np.fromiter(accumulate(map(len, documents), initial=0), np.int64, len(documents) + 1)
+    flat = np.fromiter(chain.from_iterable(documents), np.uint32, int(offsets[-1]))
+    return clusters(Sketches.of(flat, offsets))

@@ -1,4 +1,4 @@
-"""The chunks of a corpus with a BM25 index, and the choice of distractors among them."""
+"""Chunks that stand near one another with an index over their words, and the choice among them."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain, cycle, islice
 
-import bm25s
 import numpy as np
 from numpy.typing import NDArray
 
-from aiforge.raft.dedup import near_duplicates
+from aiforge.raft.bm25 import Bm25
+from aiforge.raft.dedup import Sketches, clusters
 from aiforge.raft.questions import Rendered
 from aiforge.raft.records import Chunk
-from aiforge.raft.wording import normalise, words
+from aiforge.raft.terms import counted, flat_terms, terms_of
+from aiforge.raft.wording import normalise
 
 # In which order the slots of an example are filled: by similarity, by place, by chance.
 _MIX = ("hard", "near", "random", "hard")
 _QUERY_TERMS = 16
 _MIN_WORDS = 8
 _ATTEMPTS = 50
+
+Terms = tuple[NDArray[np.uint32], NDArray[np.uint8], NDArray[np.int64]]
 
 
 @dataclass
@@ -38,53 +42,52 @@ class Picked:
 
 @dataclass
 class Corpus:
-    """All chunks of a build, what is known of them together, and an index over their words."""
+    """Chunks among which distractors are chosen, and what the whole build knows of them.
 
-    chunks: list[Chunk]
+    Args:
+        clusters: Near-duplicate cluster of each chunk, over the whole build.
+        useful: Which chunks have enough words to be shown to anyone.
+        training: Which chunks training may see.
+        terms: Terms of each chunk, as ``terms.counted`` gives them.
+    """
+
+    chunks: Sequence[Chunk]
     clusters: NDArray[np.int64]
-    vocabulary: dict[str, int]
-    index: bm25s.BM25
     useful: NDArray[np.bool_]
     training: NDArray[np.bool_]
-    directories: dict[str, list[int]]
-    normal_texts: dict[int, str] = field(default_factory=dict, repr=False)
+    terms: Terms
+    _normal_texts: dict[int, str] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, chunks: Sequence[Chunk], seed: int) -> Corpus:
-        """Index chunks; there must be at least one."""
-        texts = [words(chunk.text) for chunk in chunks]
-        unique = dict.fromkeys(chain.from_iterable(texts))
-        vocabulary = {word: number for number, word in enumerate(unique)}
-        documents = [list(map(vocabulary.__getitem__, text)) for text in texts]
-        index = bm25s.BM25()
-        filler = vocabulary.setdefault("", len(vocabulary))
-        index.index(([d or [filler] for d in documents], vocabulary), show_progress=False)
-        directories: dict[str, list[int]] = defaultdict(list)
-        for position, chunk in enumerate(chunks):
-            directories[_directory(chunk)].append(position)
-        return cls(
-            list(chunks),
-            near_duplicates(documents, seed),
-            vocabulary,
-            index,
-            np.array([len(document) >= _MIN_WORDS for document in documents]),
-            np.array([not chunk.validation for chunk in chunks]),
-            dict(directories),
-        )
+    def of(cls, chunks: Sequence[Chunk]) -> Corpus:
+        """A corpus of chunks that are all at hand; there must be at least one."""
+        flat, offsets = flat_terms(chunk.text for chunk in chunks)
+        training = np.array([not chunk.validation for chunk in chunks], np.bool_)
+        found = clusters(Sketches.of(flat, offsets))
+        return cls(chunks, found, useful(np.diff(offsets)), training, counted(flat, offsets))
+
+    @cached_property
+    def index(self) -> Bm25:
+        """The index, made when the first distractor is looked for."""
+        return Bm25.of(*self.terms)
+
+    @cached_property
+    def directories(self) -> dict[str, list[int]]:
+        """Chunks by their directory."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for position, chunk in enumerate(self.chunks):
+            found[_directory(chunk)].append(position)
+        return dict(found)
 
     def scores(self, query: str) -> NDArray[np.float32]:
         """BM25 score of every chunk for the rarest words of a query."""
-        known = {self.vocabulary[word] for word in words(query) if word in self.vocabulary}
-        pointers = self.index.scores["indptr"]
-        rarest = sorted(known, key=lambda term: (int(pointers[term + 1] - pointers[term]), term))
-        scores: NDArray[np.float32] = self.index.get_scores_from_ids(rarest[:_QUERY_TERMS])
-        return scores
+        return self.index.scores(np.array(terms_of(query), np.uint32), _QUERY_TERMS)
 
     def normal_text(self, position: int) -> str:
         """A chunk's text with its white space normalised."""
-        if position not in self.normal_texts:
-            self.normal_texts[position] = normalise(self.chunks[position].text)
-        return self.normal_texts[position]
+        if position not in self._normal_texts:
+            self._normal_texts[position] = normalise(self.chunks[position].text)
+        return self._normal_texts[position]
 
     def pick(self, oracle: int, rendered: Rendered, count: int, rng: random.Random) -> Picked:
         """Choose up to ``count`` distractors for a question about the chunk ``oracle``.
@@ -93,9 +96,10 @@ class Corpus:
         None is a near-duplicate of the oracle or of another one, holds the answer, or is held
         out while the oracle is not. Fewer are returned where there are no more.
         """
-        scores = self.scores(f"{rendered.question} {' '.join(rendered.quotes)}")
+        query = np.array(terms_of(f"{rendered.question} {' '.join(rendered.quotes)}"), np.uint32)
+        best, scores = self.index.best(query, _QUERY_TERMS, 8 * count + 16)
         sources: dict[str, Iterator[int]] = {
-            "hard": self._hard(scores, count),
+            "hard": iter(best.tolist()),
             "near": self._near(oracle, rng),
             "random": self._random(rng),
         }
@@ -106,8 +110,15 @@ class Corpus:
             found = next(filter(allowed, chain(*(sources[name] for name in order))), None)
             if found is not None:
                 chosen.append(found)
-        best = max((float(scores[position]) for position in chosen), default=0.0)
-        return Picked(chosen, min(1.0, best / max(float(scores[oracle]), 1e-9)))
+        hardest = max((float(scores[position]) for position in chosen), default=0.0)
+        return Picked(chosen, min(1.0, hardest / max(float(scores[oracle]), 1e-9)))
+
+    def may_show(self, oracle: int, chosen: Sequence[int]) -> bool:
+        """Whether chunks may stand beside an oracle, as far as the rest of the build decides."""
+        found = self.clusters[[oracle, *chosen]].tolist()
+        if len(set(found)) < len(found) or not self.useful[list(chosen)].all():
+            return False
+        return bool(not self.training[oracle] or self.training[list(chosen)].all())
 
     def _filter(self, oracle: int, rendered: Rendered) -> Callable[[int], bool]:
         taken = {int(self.clusters[oracle])}
@@ -130,19 +141,17 @@ class Corpus:
             return True
         return bool(rendered.names) and all(name in text for name in rendered.names)
 
-    def _hard(self, scores: NDArray[np.float32], count: int) -> Iterator[int]:
-        most = min(len(scores), 8 * count + 16)
-        top = np.argpartition(-scores, most - 1)[:most]
-        for position in top[np.lexsort((top, -scores[top]))]:
-            if scores[position] > 0:
-                yield int(position)
-
     def _near(self, oracle: int, rng: random.Random) -> Iterator[int]:
         beside = self.directories[_directory(self.chunks[oracle])]
         yield from (rng.choice(beside) for _ in range(_ATTEMPTS))
 
     def _random(self, rng: random.Random) -> Iterator[int]:
         yield from (rng.randrange(len(self.chunks)) for _ in range(_ATTEMPTS))
+
+
+def useful(words: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which chunks are long enough, by their numbers of words."""
+    return words >= _MIN_WORDS
 
 
 def _directory(chunk: Chunk) -> str:

@@ -1,130 +1,198 @@
-"""Which questions a corpus allows, and a balanced choice among them."""
+"""Which questions a corpus allows, and a balanced choice among them.
+
+What a question needs to know of the whole corpus are counts of names: each chunk says which it
+holds, a build adds them up, and every block of chunks asks with the sums in hand.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from aiforge.raft.questions import KINDS, description_of, is_test, local_kinds
-from aiforge.raft.records import Chunk, Draft
+from aiforge.raft.names import Names, hashed
+from aiforge.raft.questions import description_of, is_test, local_kinds
+from aiforge.raft.records import DRAFTS, Chunk, Draft
+from aiforge.raft.selection import Selection, balanced_order, select
 from aiforge.schemas.datasets import StageYield
 
 
-def draft_questions(
-    chunks: Sequence[Chunk], clusters: NDArray[np.int64], seed: int
-) -> tuple[list[Draft], StageYield]:
-    """All questions that may be asked, and how many were left out for which reason.
+@dataclass(frozen=True)
+class NamesOfChunk:
+    """Hashes of names, each with its sense; ``callables`` are those that a plain call can mean."""
 
-    Args:
-        clusters: Near-duplicate cluster of each chunk.
-    """
-    names = _Names(chunks)
-    dropped: Counter[str] = Counter()
-    training = {int(c) for c, chunk in zip(clusters, chunks, strict=True) if not chunk.validation}
-    asked: set[tuple[int, str, str, str]] = set()
-    drafts: list[Draft] = []
-    entered = 0
-    for draft in _candidates(chunks, names, seed):
-        entered += 1
-        chunk = chunks[draft.chunk]
-        fact = chunk.facts[draft.fact]
-        cluster = int(clusters[draft.chunk])
-        key = (cluster, draft.kind, fact.qualified, draft.target)
-        if reason := names.unclear(draft, chunk):
-            dropped[reason] += 1
-        elif chunk.validation and cluster in training:
-            dropped["near-duplicate of a training chunk"] += 1
-        elif key in asked:
-            dropped["near-duplicate of another question"] += 1
-        else:
-            asked.add(key)
-            ambiguous = names.count(fact.qualified) > 1
-            drafts.append(replace(draft, ambiguous=ambiguous, validation=chunk.validation))
-    report = StageYield(
-        stage="questions", entered=entered, left=len(drafts), dropped=dict(dropped.most_common())
-    )
-    return drafts, report
+    names: list[int]
+    callables: list[int]
 
 
-def balanced(drafts: Sequence[Draft], seed: int) -> Iterator[Draft]:
-    """Drafts in a seeded order in which each kind comes as often as it can."""
-    by_kind: dict[str, list[Draft]] = defaultdict(list)
-    for draft in sorted(drafts, key=lambda draft: _hash(seed, draft.id)):
-        by_kind[draft.kind].append(draft)
-    queues = [by_kind[kind] for kind in KINDS if by_kind[kind]]
-    position = 0
-    while queues:
-        queues = [queue for queue in queues if len(queue) > position]
-        for queue in queues:
-            yield queue[position]
-        position += 1
+def names_of(chunk: Chunk) -> NamesOfChunk:
+    """The names that a chunk declares, describes and calls."""
+    found = NamesOfChunk([], [])
+    names = found.names
+    for fact in chunk.facts:
+        names.append(hashed("qualified", fact.qualified))
+        names.append(_at(chunk, fact.qualified))
+        if fact.doc:
+            names.append(hashed("description", description_of(fact)))
+        if fact.kind != "section" and not is_test(chunk.path, fact):
+            names.append(hashed("defined", fact.name))
+            if fact.qualified == fact.name or chunk.language == "java":
+                found.callables.append(hashed("callable", fact.name))
+            names += [hashed("caller", name) for name in fact.calls if name != fact.name]
+    return found
 
 
-class _Names:
-    """How often each name is declared, described and called over the whole corpus."""
+def _at(chunk: Chunk, qualified: str) -> int:
+    return hashed("at", chunk.source_id, chunk.path, qualified)
 
-    def __init__(self, chunks: Sequence[Chunk]) -> None:
-        self._qualified: Counter[str] = Counter()
-        self._at: Counter[tuple[str, str]] = Counter()
-        self._descriptions: Counter[str] = Counter()
-        self._defined: Counter[str] = Counter()
-        self._callable: Counter[str] = Counter()
-        self._callers: Counter[str] = Counter()
-        for chunk in chunks:
-            for fact in chunk.facts:
-                self._qualified[fact.qualified] += 1
-                self._at[(f"{chunk.source_id}/{chunk.path}", fact.qualified)] += 1
-                if fact.doc:
-                    self._descriptions[description_of(fact)] += 1
-                if fact.kind != "section" and not is_test(chunk.path, fact):
-                    self._defined[fact.name] += 1
-                    if fact.qualified == fact.name or chunk.language == "java":
-                        self._callable[fact.name] += 1
-                    self._callers.update(name for name in fact.calls if name != fact.name)
 
-    def count(self, qualified: str) -> int:
-        return self._qualified[qualified]
+@dataclass(frozen=True)
+class Census:
+    """How often each name stands in the whole corpus."""
+
+    names: Names
+    callables: Names
+
+    @classmethod
+    def of(
+        cls, names: Sequence[NDArray[np.uint64]], callables: Sequence[NDArray[np.uint64]]
+    ) -> Census:
+        """Add up the names of all chunks."""
+        return cls(Names.of(names, least=2), Names.of(callables, least=1))
+
+    def local(self, chunks: Sequence[Chunk]) -> _Counts:
+        """The part of it that some chunks ask for."""
+        facts = [fact for chunk in chunks for fact in chunk.facts]
+        called = {name for fact in facts for name in fact.calls}
+        found = chain.from_iterable(names_of(chunk).names for chunk in chunks)
+        asked = (hashed(sense, name) for name in called for sense in ("defined", "caller"))
+        callables = self.callables.within(hashed("callable", name) for name in called)
+        return _Counts(self.names.within(chain(found, asked)), callables)
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Counts above 1 of names that occur, and all counts of what can be called."""
+
+    names: dict[int, int]
+    callables: dict[int, int]
+
+    def count(self, sense: str, name: str) -> int:
+        return self.names.get(hashed(sense, name), 1)
 
     def is_unique(self, name: str) -> bool:
         """Whether a call of this plain name can mean one definition only."""
-        return self._defined[name] == 1 == self._callable[name] and len(name) > 3
-
-    def callers(self, name: str) -> int:
-        return self._callers[name]
+        if len(name) <= 3 or self.callables.get(hashed("callable", name), 0) != 1:
+            return False
+        return self.count("defined", name) == 1
 
     def unclear(self, draft: Draft, chunk: Chunk) -> str | None:
         """Why a question would have more than one answer."""
         fact = chunk.facts[draft.fact]
         if draft.kind == "which":
-            several = self._descriptions[description_of(fact)] > 1
+            several = self.count("description", description_of(fact)) > 1
             return "several have this description" if several else None
         if draft.kind in ("docstring", "signature", "section"):
-            several = self._at[(f"{chunk.source_id}/{chunk.path}", fact.qualified)] > 1
+            several = self.names.get(_at(chunk, fact.qualified), 1) > 1
             return "several in one file have this name" if several else None
         return None
 
 
-def _candidates(chunks: Sequence[Chunk], names: _Names, seed: int) -> Iterator[Draft]:
+def draft_table(chunks: Sequence[Chunk], start: int, census: Census, seed: int) -> pa.Table:
+    """Rows of ``DRAFTS`` for chunks that follow one another in the corpus.
+
+    Args:
+        start: Number of the first one in the corpus.
+    """
+    counts = census.local(chunks)
+    columns: dict[str, list[object]] = {name: [] for name in DRAFTS.names}
+    for draft in _candidates(chunks, counts, seed):
+        chunk = chunks[draft.chunk]
+        fact = chunk.facts[draft.fact]
+        row = (
+            draft.id,
+            draft.kind,
+            start + draft.chunk,
+            draft.fact,
+            draft.target,
+            counts.count("qualified", fact.qualified) > 1,
+            chunk.validation,
+            hashed(draft.kind, fact.qualified, draft.target),
+            hashed(str(seed), draft.id),
+            counts.unclear(draft, chunk),
+        )
+        for column, value in zip(columns.values(), row, strict=True):
+            column.append(value)
+    return pa.table(columns, schema=DRAFTS)
+
+
+def drafts_of_table(table: pa.Table, start: int = 0) -> Iterator[Draft]:
+    """Drafts of rows of ``DRAFTS``, their chunks numbered from ``start`` of the corpus on."""
+    names = ("id", "kind", "chunk", "fact", "target", "ambiguous", "validation")
+    for id_, kind, chunk, *rest in zip(*(table[name].to_pylist() for name in names), strict=True):
+        yield Draft(id_, kind, chunk - start, *rest)
+
+
+def draft_questions(
+    chunks: Sequence[Chunk], clusters: NDArray[np.int64], seed: int
+) -> tuple[list[Draft], StageYield]:
+    """All questions that may be asked of a small corpus, and why the others were left out.
+
+    Args:
+        clusters: Near-duplicate cluster of each chunk.
+    """
+    selection = select_from([draft_table(chunks, 0, census_of(chunks), seed)], chunks, clusters)
+    return list(drafts_of_table(selection.drafts)), selection.report
+
+
+def census_of(chunks: Iterable[Chunk]) -> Census:
+    """The census of chunks that are all at hand."""
+    found = [names_of(chunk) for chunk in chunks]
+    names = np.fromiter(chain.from_iterable(each.names for each in found), np.uint64)
+    callables = np.fromiter(chain.from_iterable(each.callables for each in found), np.uint64)
+    return Census.of([names], [callables])
+
+
+def select_from(
+    tables: Sequence[pa.Table], chunks: Sequence[Chunk], clusters: NDArray[np.int64]
+) -> Selection:
+    """Select among the drafts of chunks that are all at hand."""
+    training = np.array([not chunk.validation for chunk in chunks], dtype=np.bool_)
+    return select(tables, clusters, training)
+
+
+def balanced(drafts: Sequence[Draft], seed: int) -> Iterator[Draft]:
+    """Drafts in a seeded order in which each kind comes as often as it can."""
+    order = np.array([hashed(str(seed), draft.id) for draft in drafts], dtype=np.uint64)
+    for index in balanced_order(np.array([draft.kind for draft in drafts]), order):
+        yield drafts[index]
+
+
+def _candidates(chunks: Sequence[Chunk], counts: _Counts, seed: int) -> Iterator[Draft]:
     for index, chunk in enumerate(chunks):
         for position, fact in enumerate(chunk.facts):
             for kind in local_kinds(fact):
                 yield _draft(chunk, index, kind, position, "")
             if fact.kind != "function" or not fact.whole:
                 continue
-            targets = [name for name in fact.calls if names.is_unique(name) and name != fact.name]
+            targets = [name for name in fact.calls if counts.is_unique(name) and name != fact.name]
             if is_test(chunk.path, fact):
                 # The rarest name is what the test is about; the hash settles a tie.
-                best = min(targets, key=lambda n: (names.callers(n), _hash(seed, n)), default="")
+                best = min(
+                    targets,
+                    key=lambda n: (counts.count("caller", n), hashed(str(seed), n)),
+                    default="",
+                )
                 if best:
                     yield _draft(chunk, index, "usage", position, best)
             else:
                 for name in targets:
-                    if names.callers(name) == 1:
+                    if counts.count("caller", name) == 1:
                         yield _draft(chunk, index, "caller", position, name)
 
 
@@ -132,7 +200,3 @@ def _draft(chunk: Chunk, index: int, kind: str, position: int, target: str) -> D
     name = chunk.facts[position].qualified
     key = "\0".join((kind, chunk.source_id, chunk.id, name, str(position), target))
     return Draft(hashlib.sha256(key.encode()).hexdigest()[:20], kind, index, position, target)
-
-
-def _hash(seed: int, text: str) -> bytes:
-    return hashlib.sha256(f"{seed}\0{text}".encode()).digest()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiforge.languages import parse
 from aiforge.raft.answers import parse_answer
 from aiforge.raft.distractors import Corpus
+from aiforge.raft.names import hashed
 from aiforge.raft.questions import Rendered, Unanswerable, render
 from aiforge.raft.records import Chunk, Draft
 from aiforge.raft.tokens import TokenCounter
@@ -19,8 +20,30 @@ from aiforge.schemas.datasets import RaftConfig
 PROMPT_OVERHEAD = 64
 """Tokens set aside for the chat template around an example."""
 
+TOO_LONG = "longer than the context"
+"""Why an example is dropped that does not fit even without distractors."""
+
 _DOCUMENT_OVERHEAD = 4
 _SYNTAX_CHECKED = frozenset({"usage"})
+
+
+@dataclass
+class Pair:
+    """A question with its answer and distractors, before they are put into a context.
+
+    ``tokens`` is the length of question and answer, ``distractors`` are numbers in the corpus,
+    ``dropped`` is why there is none.
+    """
+
+    question: str = ""
+    output: str = ""
+    quotes: int = 0
+    grounded: int = 0
+    needs_golden: bool = True
+    tokens: int = 0
+    distractors: list[int] = field(default_factory=list)
+    hardness: float = 0.0
+    dropped: str | None = None
 
 
 @dataclass(frozen=True)
@@ -30,41 +53,60 @@ class Maker:
     corpus: Corpus
     counter: TokenCounter
     config: RaftConfig
+    _document_sizes: dict[int, int] = field(default_factory=dict, repr=False)
 
     def make(self, draft: Draft) -> dict[str, Any]:
         """A row of ``RESULTS``; ``dropped`` holds the reason where no example can be made."""
+        return self.row(draft, self.pair(draft))
+
+    def pair(self, draft: Draft) -> Pair:
+        """The question and answer of a draft, and which chunks may stand beside the oracle."""
         chunk = self.corpus.chunks[draft.chunk]
+        try:
+            rendered = render(draft, chunk, self.config.seed)
+            _check(chunk, draft, rendered)
+        except Unanswerable as reason:
+            return Pair(dropped=str(reason))
+        rng = random.Random(hashed(str(self.config.seed), draft.id, "distractors"))
+        picked = self.corpus.pick(draft.chunk, rendered, self.config.distractors, rng)
+        whole = self.corpus.normal_text(draft.chunk)
+        return Pair(
+            rendered.question,
+            rendered.output,
+            len(rendered.quotes),
+            sum(normalise(passage) in whole for passage in rendered.quotes),
+            rendered.needs_golden,
+            self.counter.count(rendered.question) + self.counter.count(rendered.output),
+            picked.chunks,
+            picked.hardness,
+        )
+
+    def row(self, draft: Draft, pair: Pair) -> dict[str, Any]:
+        """A row of ``RESULTS`` of a pair whose distractors may be shown."""
         row: dict[str, Any] = {
             "id": f"ex-{draft.id}",
             "kind": draft.kind,
             "validation": draft.validation,
             "oracle": draft.chunk,
+            "dropped": pair.dropped,
         }
-        try:
-            rendered = render(draft, chunk, self.config.seed)
-            row |= self._example(draft, chunk, rendered)
-        except Unanswerable as reason:
-            row["dropped"] = str(reason)
-        return row
-
-    def _example(self, draft: Draft, chunk: Chunk, rendered: Rendered) -> dict[str, Any]:
-        config = self.config
-        rng = random.Random(f"{config.seed}\0{draft.id}\0context")
-        golden = rendered.needs_golden and rng.random() < config.golden_probability
-        _check(chunk, draft, rendered)
-        picked = self.corpus.pick(draft.chunk, rendered, config.distractors, rng)
+        if pair.dropped:
+            return row
+        seed, config = str(self.config.seed), self.config
+        chance = hashed(seed, draft.id, "golden") / 2**64
+        golden = pair.needs_golden and chance < config.golden_probability
         documents = [draft.chunk] if golden else []
-        room = self._room(rendered, documents)
-        fitting = picked.chunks
+        room = config.context_tokens - PROMPT_OVERHEAD - self.counter.guard - pair.tokens
+        room -= sum(map(self._document_tokens, documents))
+        fitting = pair.distractors
         while fitting and sum(map(self._document_tokens, fitting)) > room:
             fitting = fitting[:-1]
         if room < 0:
-            raise Unanswerable("longer than the context")
-        documents += fitting
-        rng.shuffle(documents)
-        context = "\n\n".join(document(self.corpus.chunks[index]) for index in documents)
-        whole = normalise(chunk.text)
-        return {
+            return row | {"dropped": TOO_LONG}
+        chunks = [self.corpus.chunks[index] for index in (*documents, *fitting)]
+        chunks.sort(key=lambda chunk: hashed(seed, draft.id, chunk.source_id, chunk.id))
+        chunk = self.corpus.chunks[draft.chunk]
+        return row | {
             "source_id": chunk.source_id,
             "path": chunk.path,
             "start_line": chunk.start_line,
@@ -72,27 +114,23 @@ class Maker:
             "commit": chunk.commit,
             "license": chunk.license,
             "golden": golden,
-            "instruction": rendered.question,
-            "input": context,
-            "output": rendered.output,
+            "instruction": pair.question,
+            "input": "\n\n".join(map(document, chunks)),
+            "output": pair.output,
             "wanted": config.distractors,
             "distractors": len(fitting),
-            "no_room": len(picked.chunks) - len(fitting),
-            "quotes": len(rendered.quotes),
-            "grounded": sum(normalise(passage) in whole for passage in rendered.quotes),
-            "hardness": picked.hardness if fitting else None,
+            "no_room": len(pair.distractors) - len(fitting),
+            "quotes": pair.quotes,
+            "grounded": pair.grounded,
+            "hardness": pair.hardness if fitting else None,
         }
 
-    def _room(self, rendered: Rendered, documents: Sequence[int]) -> int:
-        """Tokens that are left for distractors."""
-        fixed = self.counter.count(rendered.question) + self.counter.count(rendered.output)
-        used = fixed + sum(map(self._document_tokens, documents))
-        return self.config.context_tokens - PROMPT_OVERHEAD - self.counter.guard - used
-
     def _document_tokens(self, index: int) -> int:
-        chunk = self.corpus.chunks[index]
-        frame = document_frame(chunk)
-        return chunk.tokens + self.counter.count("".join(frame)) + _DOCUMENT_OVERHEAD
+        if index not in self._document_sizes:
+            chunk = self.corpus.chunks[index]
+            frame = self.counter.count("".join(document_frame(chunk)))
+            self._document_sizes[index] = chunk.tokens + frame + _DOCUMENT_OVERHEAD
+        return self._document_sizes[index]
 
 
 def document(chunk: Chunk) -> str:

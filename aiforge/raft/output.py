@@ -7,109 +7,68 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from aiforge.raft.examples import TOO_LONG
 from aiforge.raft.formats import render_row
 from aiforge.raft.quality import measure, quality
-from aiforge.raft.records import EXAMPLES, rows_table
-from aiforge.schemas.datasets import DatasetFormat, RaftConfig, StageYield, YieldReport
+from aiforge.raft.records import EXAMPLES, RESULTS
+from aiforge.schemas.datasets import DatasetFormat, StageYield, YieldReport
 from aiforge.storage import Storage, dataset_dir
 
 _ROWS_PER_FILE = 5000
 _PREVIEW = 10
-_MEASURED_ROWS = 20_000
-_TOO_LONG = "longer than the context"
+_MEASURED_ROWS = 5000
 
 
 class Sink:
-    """Takes results, keeps each question once, and writes them as they come.
+    """Writes the rows of examples as they come, and keeps some of them to look at.
 
     Args:
         clusters: Near-duplicate cluster of each chunk.
+        total: How many rows there will be.
     """
 
     def __init__(
         self,
         storage: Storage,
         dataset_id: str,
-        config: RaftConfig,
         format: DatasetFormat,
         clusters: NDArray[Any],
+        total: int,
     ) -> None:
         self._storage = storage
         self._directory = dataset_dir(dataset_id)
-        self._config = config
         self._format = format
         self._clusters = clusters
-        self._pending: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+        # Every so many rows one is looked at, so that all parts of the corpus are.
+        self._step = max(1, -(-total // _MEASURED_ROWS))
+        self._pending: dict[bool, list[pa.Table]] = {True: [], False: []}
         self._parts: Counter[bool] = Counter()
-        self._counts: Counter[bool] = Counter()
         self._kinds: Counter[str] = Counter()
-        self._dropped: Counter[str] = Counter()
         self._slots: Counter[str] = Counter()
-        self._seen: set[int] = set()
         self._sample: list[dict[str, Any]] = []
-        self._tried = 0
+        self._rows = 0
 
-    @property
-    def train_count(self) -> int:
-        """Training examples so far."""
-        return self._counts[False]
-
-    @property
-    def validation_count(self) -> int:
-        """Validation examples so far."""
-        return self._counts[True]
-
-    def count(self, validation: bool) -> int:
-        """Examples of one split so far."""
-        return self._counts[validation]
-
-    def add(self, results: pa.Table, wanted: Mapping[bool, int]) -> None:
-        """Take results, until a split has as many examples as are wanted of it."""
-        for row in results.to_pylist():
-            if self._counts[row["validation"]] >= wanted[row["validation"]]:
-                continue
-            self._tried += 1
-            key = hash((row["instruction"], row["output"]))
-            if row["dropped"]:
-                self._dropped[row["dropped"]] += 1
-            elif key in self._seen:
-                self._dropped["same question and answer"] += 1
-            else:
-                self._seen.add(key)
-                self._keep(row)
-
-    def stages(self, drafts: int) -> list[StageYield]:
-        """The account of what was done with ``drafts`` questions."""
-        unused = drafts - self._tried
-        made = self.train_count + self.validation_count
-        slots, filled = self._slots["wanted"], self._slots["filled"]
-        missing = {
-            "no room in the context": self._slots["no_room"],
-            "no further chunk that may be used": slots - filled - self._slots["no_room"],
-        }
-        return [
-            StageYield(
-                stage="selection",
-                entered=drafts,
-                left=self._tried,
-                dropped={"more than maxExamples": unused} if unused else {},
-            ),
-            StageYield(
-                stage="examples",
-                entered=self._tried,
-                left=made,
-                dropped=dict(self._dropped.most_common()),
-            ),
-            StageYield(
-                stage="distractors",
-                entered=slots,
-                left=filled,
-                dropped={reason: count for reason, count in missing.items() if count},
-            ),
-        ]
+    def add(self, rows: pa.Table) -> None:
+        """Take rows of ``RESULTS``."""
+        if not rows.num_rows:
+            return
+        for entry in rows.column("kind").value_counts().to_pylist():
+            self._kinds[entry["values"]] += entry["counts"]
+        for name in ("wanted", "distractors", "no_room"):
+            self._slots[name] += pc.sum(rows.column(name)).as_py() or 0
+        first = -self._rows % self._step
+        looked_at = list(range(first, rows.num_rows, self._step))
+        self._sample += rows.select(RESULTS.names).take(looked_at).to_pylist()
+        self._rows += rows.num_rows
+        for validation in (False, True):
+            part = rows.filter(pc.equal(rows.column("validation"), validation))
+            self._pending[validation].append(part.select(EXAMPLES.names))
+            if sum(table.num_rows for table in self._pending[validation]) >= _ROWS_PER_FILE:
+                self._flush(validation)
 
     def finish(
         self, stages: list[StageYield], cleaned: Mapping[str, int]
@@ -117,10 +76,12 @@ class Sink:
         """Write what is pending, the report and the preview; returns report, quality, preview."""
         for validation in (False, True):
             self._flush(validation)
+        examples = next(stage for stage in stages if stage.stage == "examples")
+        too_long = -(-examples.dropped.get(TOO_LONG, 0) // self._step)
         clusters = {row["oracle"]: int(self._clusters[row["oracle"]]) for row in self._sample}
-        components, samples = measure(self._sample, clusters, self._dropped[_TOO_LONG])
+        components, samples = measure(self._sample, clusters, too_long)
         report = YieldReport(
-            stages=stages,
+            stages=[*stages, self._distractors()],
             kinds=dict(sorted(self._kinds.items())),
             cleaned=dict(sorted(cleaned.items())),
             quality_components=components,
@@ -131,26 +92,28 @@ class Sink:
         self._storage.write_json(f"{self._directory}/report.json", report.model_dump(mode="json"))
         return report, quality(components), preview
 
-    def _keep(self, row: dict[str, Any]) -> None:
-        validation = row["validation"]
-        self._counts[validation] += 1
-        self._kinds[row["kind"]] += 1
-        self._slots.update(wanted=row["wanted"], filled=row["distractors"], no_room=row["no_room"])
-        if len(self._sample) < _MEASURED_ROWS:
-            self._sample.append(row)
-        self._pending[validation].append(row)
-        if len(self._pending[validation]) >= _ROWS_PER_FILE:
-            self._flush(validation)
+    def _distractors(self) -> StageYield:
+        """The account of the places for distractors."""
+        slots, filled, no_room = (self._slots[n] for n in ("wanted", "distractors", "no_room"))
+        missing = {
+            "no room in the context": no_room,
+            "no further chunk that may be used": slots - filled - no_room,
+        }
+        return StageYield(
+            stage="distractors",
+            entered=slots,
+            left=filled,
+            dropped={reason: count for reason, count in missing.items() if count},
+        )
 
     def _flush(self, validation: bool) -> None:
         split = "validation" if validation else "train"
         directory = f"{self._directory}/{split}"
         self._storage.filesystem.create_dir(self._storage.full(directory))
-        rows, self._pending[validation] = self._pending[validation], []
-        if not rows and self._parts[validation]:
+        tables, self._pending[validation] = self._pending[validation], []
+        table = pa.concat_tables([EXAMPLES.empty_table(), *tables])
+        if not table.num_rows and self._parts[validation]:
             return
-        columns = EXAMPLES.names
-        table = rows_table([{name: row[name] for name in columns} for row in rows], EXAMPLES)
         path = f"{directory}/part-{self._parts[validation]:05d}.parquet"
         pq.write_table(
             table,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -18,9 +19,6 @@ from aiforge.schemas.datasets import DatasetFormat, RaftConfig
 from aiforge.storage import Storage
 
 __all__ = ["BuildResult", "SnapshotRef", "build_dataset"]
-
-# Enough for every node to have some, few enough for the scheduler not to matter.
-_MAX_BLOCKS = 512
 
 
 def build_dataset(
@@ -65,30 +63,49 @@ def build_dataset(
 def _map_on_cluster(
     function: Callable[[Item, Shared], pa.Table], items: Sequence[Item], shared: Shared
 ) -> Iterator[pa.Table]:
-    """The ``Mapper`` of a cluster; a worker that dies costs the items of one block."""
-    work = ray.put((function, items, shared))
-    blocks = min(len(items), _MAX_BLOCKS)
-    dataset = ray.data.range(len(items), override_num_blocks=blocks).map_batches(
+    """The ``Mapper`` of a cluster: one block of Ray Data for each item, spread as there is room.
+
+    Items travel as the rows of the blocks, results come back as they are asked for; a worker that
+    dies costs the item that it was at.
+    """
+    work = ray.put((function, shared))
+    rows = [pa.table({"item": [pickle.dumps(item)]}) for item in items]
+    dataset = ray.data.from_arrow(rows).map_batches(
         _apply,
         batch_size=None,
         batch_format="pyarrow",
         fn_kwargs={"work": [work]},
         udf_modifying_row_count=True,
     )
-    yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        yield from map(_open, batch.column("result"))
 
 
 def _apply(batch: pa.Table, work: list[ray.ObjectRef]) -> pa.Table:
-    function, items, shared = _fetch(work[0])
-    tables = [function(items[index], shared) for index in batch.column("id").to_pylist()]
-    return pa.concat_tables(tables)
+    function, shared = _fetch(work[0])
+    # Pickled by this very build, a moment ago.
+    items = (pickle.loads(item.as_py()) for item in batch.column("item"))  # noqa: S301
+    results = [function(item, shared) for item in items]
+    return pa.table({"result": pa.array(map(_sealed, results), pa.large_binary())})
+
+
+def _sealed(table: pa.Table) -> memoryview:
+    """A table as one value, so that Ray Data neither merges nor splits what belongs to an item."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return memoryview(sink.getvalue())
+
+
+def _open(value: pa.LargeBinaryScalar) -> pa.Table:
+    return pa.ipc.open_stream(value.as_buffer()).read_all()
 
 
 _fetched: dict[str, Any] = {}
 
 
 def _fetch(work: ray.ObjectRef) -> Any:
-    """What a worker shares between its tasks; the newest is kept, as its index is large."""
+    """What a worker shares between its tasks; the newest is kept."""
     key = work.hex()
     if key not in _fetched:
         _fetched.clear()

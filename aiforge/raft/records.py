@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 import pyarrow as pa
 
+# A chunk as it is kept between builds: nothing that depends on the rest of the corpus.
 CHUNKS = pa.schema(
     [
         ("id", pa.string()),
-        ("source_id", pa.string()),
         ("path", pa.string()),
-        ("commit", pa.string()),
         ("language", pa.string()),
         ("license", pa.string()),
         ("blob", pa.string()),
@@ -22,10 +21,39 @@ CHUNKS = pa.schema(
         ("end_line", pa.int32()),
         ("text", pa.string()),
         ("tokens", pa.int32()),
-        ("validation", pa.bool_()),
         ("facts", pa.string()),
         ("dropped", pa.string()),
         ("cleaned", pa.string()),
+    ]
+)
+
+# What is counted, compared and searched of a chunk.
+TRAITS = pa.schema(
+    [
+        ("terms", pa.list_(pa.uint32())),
+        ("frequencies", pa.list_(pa.uint8())),
+        ("words", pa.int32()),
+        ("minima", pa.binary(128)),
+        ("bands", pa.binary(64)),
+        ("names", pa.list_(pa.uint64())),
+        ("callables", pa.list_(pa.uint64())),
+    ]
+)
+PACK = pa.schema([*CHUNKS, *TRAITS])
+
+# Questions that could be asked; ``key`` is equal where the question is, ``order`` the seeded one.
+DRAFTS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("kind", pa.string()),
+        ("chunk", pa.int64()),
+        ("fact", pa.int32()),
+        ("target", pa.string()),
+        ("ambiguous", pa.bool_()),
+        ("validation", pa.bool_()),
+        ("key", pa.uint64()),
+        ("order", pa.uint64()),
+        ("dropped", pa.string()),
     ]
 )
 
@@ -101,19 +129,56 @@ class Chunk:
     validation: bool
     facts: list[Fact] = field(default_factory=list)
 
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Chunk:
-        """A chunk of a row of ``CHUNKS``."""
-        known = {item.name: row[item.name] for item in fields(cls) if item.name != "facts"}
-        return cls(**known, facts=[Fact(**fact) for fact in json.loads(row["facts"])])
-
     def to_row(self) -> dict[str, Any]:
         """A row of ``CHUNKS``."""
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
-        return values | {
-            "facts": json.dumps([vars(fact) for fact in self.facts]),
-            "dropped": None,
-        }
+        row = {name: getattr(self, name) for name in _STORED}
+        row["facts"] = orjson.dumps(self.facts).decode() if self.facts else None
+        return row
+
+
+_STORED = ("id", "path", "language", "license", "blob", "start_line", "end_line", "text", "tokens")
+
+
+def chunks_of_table(
+    table: pa.Table,
+    source_id: str,
+    commit: str,
+    held_out: Container[str],
+    facts_of: Container[int] | None = None,
+) -> list[Chunk]:
+    """Chunks of rows of ``CHUNKS``.
+
+    Args:
+        held_out: Paths that only validation may see.
+        facts_of: Rows whose facts are read; all where it is ``None``.
+    """
+    columns = (table.column(name).to_pylist() for name in _STORED)
+    facts = table.column("facts").to_pylist()
+    return [
+        Chunk(
+            id=name,
+            source_id=source_id,
+            path=path,
+            commit=commit,
+            language=language,
+            license=license,
+            blob=blob,
+            start_line=start_line,
+            end_line=end_line,
+            text=text,
+            tokens=tokens,
+            validation=path in held_out,
+            facts=facts_of_json(facts[row]) if facts_of is None or row in facts_of else [],
+        )
+        for row, (name, path, language, license, blob, start_line, end_line, text, tokens) in (
+            enumerate(zip(*columns, strict=True))
+        )
+    ]
+
+
+def facts_of_json(stored: str | None) -> list[Fact]:
+    """Facts of the column of that name."""
+    return [Fact(**fact) for fact in orjson.loads(stored)] if stored else []
 
 
 @dataclass(frozen=True)

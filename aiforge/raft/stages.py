@@ -1,28 +1,46 @@
-"""The two stages of a build that are spread over processes: chunking and making examples."""
+"""The stages of a build that are spread over processes: chunking, asking, and making examples.
+
+What a stage makes of an item lies in the storage under a name that follows from the item, written
+whole or not at all. So whoever does an item a second time only reads what is there.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aiforge.languages import parse
 from aiforge.raft import filters
 from aiforge.raft.chunking import Span, chunk_ids, split_file
-from aiforge.raft.distractors import Corpus
-from aiforge.raft.examples import Maker
-from aiforge.raft.records import CHUNKS, RESULTS, Chunk, Draft, Fact, rows_table
+from aiforge.raft.dedup import Sketches
+from aiforge.raft.drafting import Census, draft_table, names_of
+from aiforge.raft.packs import Block, FileVersion, read_arrow, write_arrow
+from aiforge.raft.records import (
+    CHUNKS,
+    PACK,
+    TRAITS,
+    Chunk,
+    Fact,
+    chunks_of_table,
+    rows_table,
+)
 from aiforge.raft.symbols import Symbol, find_symbols
+from aiforge.raft.terms import counted, flat_terms
 from aiforge.raft.tokens import TokenCounter, token_counter
 from aiforge.schemas.datasets import RaftConfig
 from aiforge.storage import Storage
 
 Item = TypeVar("Item")
 Shared = TypeVar("Shared")
+
+_SURVEYED = ["path", "words", "minima", "bands", "names", "callables", "dropped", "cleaned"]
 
 
 class Mapper(Protocol):
@@ -34,7 +52,7 @@ class Mapper(Protocol):
         items: Sequence[Item],
         shared: Shared,
     ) -> Iterator[pa.Table]:
-        """Tables of all items; one may hold the rows of several items."""
+        """One table of each item."""
         ...
 
 
@@ -47,17 +65,6 @@ def map_here(
 
 
 @dataclass(frozen=True)
-class Block:
-    """One Parquet file of a snapshot, and which of its files only validation may see."""
-
-    path: str
-    source_id: str
-    commit: str
-    held_out: frozenset[str]
-    file_count: int
-
-
-@dataclass(frozen=True)
 class ChunkTask:
     """What chunking needs beside a block."""
 
@@ -67,35 +74,119 @@ class ChunkTask:
 
 
 @dataclass(frozen=True)
-class ExampleTask:
-    """What making examples needs beside drafts."""
+class DraftTask:
+    """What asking needs beside a block."""
 
-    corpus: Corpus
-    tokenizer_json: str
-    config: RaftConfig
+    storage_uri: str
+    census: Census
+    seed: int
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A block whose chunks have the numbers from ``start`` on."""
+
+    block: Block
+    start: int
 
 
 def chunk_block(block: Block, task: ChunkTask) -> pa.Table:
-    """Chunks of the files of a block, with what each of them tells."""
+    """Put the chunks of a block into its pack; returns what the whole build must know of them."""
     storage = Storage(task.storage_uri)
-    table = pq.read_table(storage.full(block.path), filesystem=storage.filesystem)
+    if storage.exists(block.pack):
+        return read_arrow(storage, block.pack, _SURVEYED)
+    files = pq.read_table(storage.full(block.path), filesystem=storage.filesystem).to_pylist()
+    kept = _known_rows(storage, block)
+    fresh = [file for file in files if (file["path"], file["blob"]) not in kept]
+    made = _made_rows(fresh, block, task)
+    parts = [(kept | made)[file["path"], file["blob"]] for file in files]
+    table = pa.concat_tables([PACK.empty_table(), *parts]).combine_chunks()
+    licenses = ([file["license"]] * part.num_rows for file, part in zip(files, parts, strict=True))
+    column = pa.array(list(chain.from_iterable(licenses)), pa.string())
+    table = table.set_column(PACK.get_field_index("license"), "license", column)
+    write_arrow(storage, block.pack, table)
+    return table.select(_SURVEYED)
+
+
+def _known_rows(storage: Storage, block: Block) -> dict[FileVersion, pa.Table]:
+    """Rows of ``PACK`` of those files of a block whose chunks an earlier build made."""
+    found = {}
+    for pack in sorted(set(block.known.values())):
+        if not storage.exists(pack):
+            continue
+        table = read_arrow(storage, pack)
+        ranges = _ranges(table)
+        for version, holder in block.known.items():
+            if holder == pack:
+                start, end = ranges.get(version, (0, 0))
+                found[version] = table.slice(start, end - start)
+    return found
+
+
+def _ranges(table: pa.Table) -> dict[FileVersion, tuple[int, int]]:
+    """Where the rows of each file begin and end."""
+    found: dict[FileVersion, tuple[int, int]] = {}
+    versions = zip(*(table.column(name).to_pylist() for name in ("path", "blob")), strict=True)
+    for row, version in enumerate(versions):
+        found[version] = (found.get(version, (row, 0))[0], row + 1)
+    return found
+
+
+def _made_rows(
+    files: Sequence[dict[str, Any]], block: Block, task: ChunkTask
+) -> dict[FileVersion, pa.Table]:
+    """Rows of ``PACK`` of files that are split now."""
     counter = token_counter(task.tokenizer_json)
+    chunks: list[Chunk] = []
     rows: list[dict[str, Any]] = []
-    for file in table.to_pylist():
+    ends = []
+    for file in files:
         text, taken = filters.clean(file["content"], task.config)
-        chunks = chunk_file(file | {"content": text}, block, counter, task.config.chunk_tokens)
-        reasons = filters.refusals(filters.CHUNK_FILTERS, chunks, task.config)
-        fresh = [
-            chunk.to_row() | {"dropped": reason}
-            for chunk, reason in zip(chunks, reasons, strict=True)
-        ]
+        fresh = chunk_file(file | {"content": text}, block, counter, task.config.chunk_tokens)
+        chunks += fresh
+        rows += [chunk.to_row() for chunk in fresh]
         if fresh and taken:
-            fresh[0]["cleaned"] = json.dumps(taken)
-        rows += fresh
-    return rows_table(rows, CHUNKS)
+            rows[-len(fresh)]["cleaned"] = json.dumps(taken)
+        ends.append(len(rows))
+    reasons = filters.refusals(filters.CHUNK_FILTERS, chunks, task.config)
+    for row, reason in zip(rows, reasons, strict=True):
+        row["dropped"] = reason
+    table = rows_table(rows, CHUNKS)
+    for name, column in zip(TRAITS.names, _traits(chunks), strict=True):
+        table = table.append_column(TRAITS.field(name), column)
+    starts = [0, *ends]
+    return {
+        (file["path"], file["blob"]): table.slice(start, end - start)
+        for file, start, end in zip(files, starts, ends, strict=False)
+    }
 
 
-def chunk_file(file: dict[str, Any], block: Block, counter: TokenCounter, cap: int) -> list[Chunk]:
+def _traits(chunks: Sequence[Chunk]) -> list[pa.Array]:
+    """The columns of ``TRAITS``."""
+    flat, offsets = flat_terms(chunk.text for chunk in chunks)
+    terms, frequencies, starts = counted(flat, offsets)
+    sketches = Sketches.of(flat, offsets)
+    names = [names_of(chunk) for chunk in chunks]
+    listed = pa.array(starts, pa.int32())
+    return [
+        pa.ListArray.from_arrays(listed, pa.array(terms)),
+        pa.ListArray.from_arrays(listed, pa.array(frequencies)),
+        pa.array(np.diff(offsets), pa.int32()),
+        _binary(sketches.minima, TRAITS.field("minima").type),
+        _binary(sketches.bands, TRAITS.field("bands").type),
+        pa.array([each.names for each in names], pa.list_(pa.uint64())),
+        pa.array([each.callables for each in names], pa.list_(pa.uint64())),
+    ]
+
+
+def _binary(rows: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
+    data = pa.py_buffer(np.ascontiguousarray(rows).tobytes())
+    return pa.FixedSizeBinaryArray.from_buffers(kind, len(rows), [None, data])
+
+
+def chunk_file(
+    file: Mapping[str, Any], block: Block, counter: TokenCounter, cap: int
+) -> list[Chunk]:
     """Chunks of one row of a snapshot."""
     text, language = file["content"], file["language"]
     tree = parse(language, text.encode()) if language and language != "markdown" else None
@@ -122,16 +213,18 @@ def chunk_file(file: dict[str, Any], block: Block, counter: TokenCounter, cap: i
     ]
 
 
-def example_batch(drafts: Sequence[Draft], task: ExampleTask) -> pa.Table:
-    """Examples of drafts, and for the others why there is none."""
-    maker = Maker(task.corpus, token_counter(task.tokenizer_json), task.config)
-    rows = [maker.make(draft) for draft in drafts]
-    made = [row for row in rows if not row.get("dropped")]
-    for row, reason in zip(
-        made, filters.refusals(filters.EXAMPLE_FILTERS, made, task.config), strict=True
-    ):
-        row["dropped"] = reason
-    return rows_table(rows, RESULTS)
+def usable(table: pa.Table) -> pa.Table:
+    """Rows of a pack without those that hygiene refused."""
+    dropped = table.column("dropped")
+    return table.filter(dropped.is_null()) if dropped.null_count < len(dropped) else table
+
+
+def draft_block(item: Numbered, task: DraftTask) -> pa.Table:
+    """Rows of ``DRAFTS`` of the chunks of a block."""
+    table = usable(read_arrow(Storage(task.storage_uri), item.block.pack, CHUNKS.names))
+    block = item.block
+    chunks = chunks_of_table(table, block.source_id, block.commit, block.held_out)
+    return draft_table(chunks, item.start, task.census, task.seed)
 
 
 def _facts_by_span(text: str, spans: Sequence[Span], symbols: Sequence[Symbol]) -> list[list[Fact]]:

@@ -114,7 +114,7 @@ def run_build(storage: Storage, tokenizer_json: str) -> Run:
             "alpaca",
             tokenizer_json,
             map_here,
-            lambda _fraction, _stage: None,
+            lambda _fraction, _stage, _made: None,
         ).run()
 
     return run

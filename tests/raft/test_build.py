@@ -155,7 +155,7 @@ def test_a_build_that_yields_nothing_fails(
 def test_cancelling_leaves_nothing(
     storage: Storage, write_snapshot: Write, tokenizer_json: str
 ) -> None:
-    def stop(_: float, stage: str) -> None:
+    def stop(_: float, stage: str, __: int) -> None:
         if stage == "making examples":
             raise Cancelled("stop")
 
@@ -189,7 +189,7 @@ def test_a_cluster_builds_the_same(
         max_examples=80,
         format="alpaca",
         tokenizer_json=tokenizer_json,
-        progress=lambda part, stage: seen.append((part, stage)),
+        progress=lambda part, stage, _: seen.append((part, stage)),
     )
     for split in ("train", "validation"):
         assert rows_of(storage, split, "here") == rows_of(storage, split, "there")
@@ -197,7 +197,7 @@ def test_a_cluster_builds_the_same(
     assert [part for part, _ in seen] == sorted(part for part, _ in seen)
     assert {stage for _, stage in seen} >= {"chunking files", "making examples"}
 
-    def stop(_: float, stage: str) -> None:
+    def stop(_: float, stage: str, __: int) -> None:
         if stage == "making examples":
             raise Cancelled("stop")
 

@@ -29,7 +29,7 @@ def test_rules_hold_for_every_question(counter: TokenCounter) -> None:
     chunks = [
         replace(chunk, validation="heron" in chunk.path) for chunk in chunks_of(files, counter)
     ]
-    corpus = Corpus.of(chunks, seed=0)
+    corpus = Corpus.of(chunks)
     drafts, _ = draft_questions(chunks, corpus.clusters, seed=0)
     assert len(drafts) > 50
     for draft in drafts:
@@ -46,7 +46,7 @@ def test_rules_hold_for_every_question(counter: TokenCounter) -> None:
 
 
 def test_the_mix_is_hard_near_and_random(counter: TokenCounter) -> None:
-    corpus = Corpus.of(chunks_of(corpus_files(), counter), seed=0)
+    corpus = Corpus.of(chunks_of(corpus_files(), counter))
     oracle = next(i for i, chunk in enumerate(corpus.chunks) if "def count_badgers" in chunk.text)
     rendered = question("count each badger in the fields", ["Count each badger"])
     near = hard = 0
@@ -59,16 +59,16 @@ def test_the_mix_is_hard_near_and_random(counter: TokenCounter) -> None:
 
 
 def test_a_small_corpus_gives_fewer(counter: TokenCounter) -> None:
-    corpus = Corpus.of(chunks_of({"a.py": module("badger")}, counter, cap=500), seed=0)
+    corpus = Corpus.of(chunks_of({"a.py": module("badger")}, counter, cap=500))
     picked = corpus.pick(0, question("badger"), 8, random.Random(0))
     assert len(picked.chunks) < 8
     assert 0 not in picked.chunks
-    alone = Corpus.of(chunks_of({"a.py": "x = 1\n"}, counter), seed=0)
+    alone = Corpus.of(chunks_of({"a.py": "x = 1\n"}, counter))
     assert alone.pick(0, question("x"), 3, random.Random(0)).chunks == []
 
 
 def test_picks_follow_from_the_seed(counter: TokenCounter) -> None:
-    corpus = Corpus.of(chunks_of(corpus_files(), counter), seed=0)
+    corpus = Corpus.of(chunks_of(corpus_files(), counter))
     rendered = question("feed one ferret")
     picks = [corpus.pick(3, rendered, 4, random.Random(seed)).chunks for seed in (1, 1, 2, 3, 4)]
     assert picks[0] == picks[1]
@@ -98,5 +98,5 @@ def test_clusters_are_named_by_their_first_document(documents: list[list[int]]) 
 
 @pytest.mark.parametrize("query", ["", "zzzz unknown words", "the"])
 def test_any_query_can_be_scored(counter: TokenCounter, query: str) -> None:
-    corpus = Corpus.of(chunks_of({"a.md": f"# {ANIMALS[0]}\n\nThe text.\n"}, counter), seed=0)
+    corpus = Corpus.of(chunks_of({"a.md": f"# {ANIMALS[0]}\n\nThe text.\n"}, counter))
     assert np.isfinite(corpus.scores(query)).all()

@@ -41,7 +41,7 @@ def chunks_of(files: dict[str, str], counter: TokenCounter, cap: int = 200) -> l
 
 @pytest.fixture(scope="module")
 def corpus(counter: TokenCounter) -> Corpus:
-    return Corpus.of(chunks_of(corpus_files(), counter), seed=0)
+    return Corpus.of(chunks_of(corpus_files(), counter))
 
 
 def test_every_kind_is_asked_and_every_quote_is_verbatim(corpus: Corpus) -> None:
@@ -106,7 +106,7 @@ def test_phrasings_vary_and_follow_from_the_seed(corpus: Corpus) -> None:
 
 def test_names_that_are_declared_twice_are_asked_for_with_their_file(counter: TokenCounter) -> None:
     twice = {"a/x.py": module("badger"), "b/x.py": module("badger").replace("0.5", "0.6")}
-    corpus = Corpus.of(chunks_of(twice, counter), seed=0)
+    corpus = Corpus.of(chunks_of(twice, counter))
     drafts, report = draft_questions(corpus.chunks, corpus.clusters, seed=0)
     named = [draft for draft in drafts if draft.kind in ("docstring", "signature")]
     assert named
@@ -125,7 +125,7 @@ def test_only_calls_that_mean_one_definition_count(counter: TokenCounter) -> Non
         "def other_name(a):\n    return 1 + a\n\n\n"
         "def caller_one(a):\n    return unique_name(a)\n"
     )
-    corpus = Corpus.of(chunks_of({"a.py": text}, counter), seed=0)
+    corpus = Corpus.of(chunks_of({"a.py": text}, counter))
     drafts, _ = draft_questions(corpus.chunks, corpus.clusters, seed=0)
     assert [draft.target for draft in drafts if draft.kind == "caller"] == ["unique_name"]
 

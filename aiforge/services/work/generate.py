@@ -23,7 +23,7 @@ def execute(context: RunContext) -> dict[str, Any]:
         max_examples=spec.max_examples,
         format=spec.format,
         tokenizer_json=tokenizer_json(base),
-        progress=context.progress,
+        progress=lambda part, stage, made: context.progress(part, stage, example_count=made),
     )
     for stage in result.report.stages:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in stage.dropped.items())

@@ -1,0 +1,42 @@
+"""How often each name of a corpus is declared, described and called, by 64-bit hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+
+def hashed(*parts: str) -> int:
+    """64 bits of some texts together; the same in every process."""
+    return xxhash.xxh3_64_intdigest("\0".join(parts).encode(errors="replace"))
+
+
+@dataclass(frozen=True)
+class Names:
+    """Counts of what occurs often enough to be kept; ``keys`` are sorted hashes."""
+
+    keys: NDArray[np.uint64]
+    counts: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, parts: Sequence[NDArray[np.uint64]], least: int) -> Names:
+        """Count hashes, each as often as it stands in ``parts``; fewer than ``least`` are left out.
+
+        With a ``least`` of 2 most names need no room: whoever saw one knows that it occurs.
+        """
+        every = np.concatenate([np.zeros(0, np.uint64), *parts])
+        keys, counts = np.unique(every, return_counts=True)
+        kept = counts >= least
+        return cls(keys[kept], counts[kept].astype(np.int32))
+
+    def within(self, hashes: Iterable[int]) -> dict[int, int]:
+        """The counts of those of some hashes that are kept."""
+        wanted = np.unique(np.fromiter(hashes, np.uint64))
+        places = np.searchsorted(self.keys, wanted)
+        places = places[places < len(self.keys)]
+        places = places[np.isin(self.keys[places], wanted)]
+        return dict(zip(self.keys[places].tolist(), self.counts[places].tolist(), strict=True))

@@ -1,0 +1,102 @@
+"""What a build knows of all its chunks together: some 250 bytes of each, and no text."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from aiforge.raft.dedup import BANDS, PERMUTATIONS, Sketches, clusters
+from aiforge.raft.distractors import useful
+from aiforge.raft.drafting import Census
+from aiforge.raft.packs import Block
+from aiforge.raft.stages import Numbered, usable
+from aiforge.schemas.datasets import StageYield
+
+TOO_SHORT = "too short to be of use"
+
+
+@dataclass
+class Survey:
+    """Gathers what ``chunk_block`` returns, block by block."""
+
+    blocks: list[Numbered] = field(default_factory=list)
+    count: int = 0
+    """Chunks that may be used."""
+
+    cleaned: Counter[str] = field(default_factory=Counter)
+    """How often what was taken out of the files' texts."""
+
+    _dropped: Counter[str] = field(default_factory=Counter)
+    _words: list[NDArray[np.int32]] = field(default_factory=list)
+    _minima: list[NDArray[np.uint8]] = field(default_factory=list)
+    _bands: list[NDArray[np.uint8]] = field(default_factory=list)
+    _names: list[NDArray[np.uint64]] = field(default_factory=list)
+    _callables: list[NDArray[np.uint64]] = field(default_factory=list)
+    _training: list[NDArray[np.bool_]] = field(default_factory=list)
+
+    def add(self, block: Block, table: pa.Table) -> None:
+        """Take the chunks of the next block."""
+        self._dropped.update(reason for reason in table.column("dropped").to_pylist() if reason)
+        for found in table.column("cleaned").drop_null().to_pylist():
+            self.cleaned.update(json.loads(found))
+        table = usable(table).combine_chunks()
+        self.blocks.append(Numbered(block, self.count))
+        self.count += table.num_rows
+        self._words.append(table.column("words").to_numpy())
+        self._minima.append(_bytes(table.column("minima"), PERMUTATIONS))
+        self._bands.append(_bytes(table.column("bands"), 4 * BANDS))
+        for name, kept in (("names", self._names), ("callables", self._callables)):
+            kept.append(_flat(table.column(name)))
+        paths = table.column("path").to_pylist()
+        self._training.append(np.array([path not in block.held_out for path in paths], np.bool_))
+
+    @cached_property
+    def training(self) -> NDArray[np.bool_]:
+        """Which chunks training may see."""
+        return np.concatenate([np.zeros(0, np.bool_), *self._training])
+
+    def cluster(self) -> NDArray[np.int64]:
+        """Near-duplicate cluster of each chunk; what it takes is let go of."""
+        minima, self._minima = np.concatenate(self._minima), []
+        bands, self._bands = np.concatenate(self._bands), []
+        return clusters(Sketches(minima, bands.view(np.uint32)))
+
+    def census(self) -> Census:
+        """How often each name stands in the corpus; what it takes is let go of."""
+        names, self._names = self._names, []
+        callables, self._callables = self._callables, []
+        return Census.of(names, callables)
+
+    def report(self) -> StageYield:
+        """The account of the chunks."""
+        long_enough = sum(int(useful(words.astype(np.int64)).sum()) for words in self._words)
+        dropped = self._dropped + Counter({TOO_SHORT: self.count - long_enough})
+        return StageYield(
+            stage="chunks",
+            entered=self.count + self._dropped.total(),
+            left=long_enough,
+            dropped=dict(dropped.most_common()),
+        )
+
+
+def _bytes(column: pa.ChunkedArray, width: int) -> NDArray[np.uint8]:
+    """A column of binary values of one width as rows of bytes."""
+    parts = [
+        np.frombuffer(part.buffers()[1], np.uint8, len(part) * width, part.offset * width)
+        for part in column.chunks
+        if len(part)
+    ]
+    return np.concatenate([np.zeros(0, np.uint8), *parts]).reshape(-1, width)
+
+
+def _flat(column: pa.ChunkedArray) -> NDArray[Any]:
+    """All values of a column of lists."""
+    parts = [part.flatten().to_numpy() for part in column.chunks]
+    return np.concatenate([np.zeros(0, np.uint64), *parts])
