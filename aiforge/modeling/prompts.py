@@ -104,6 +104,12 @@ def encode_prompt(tokenizer: PreTrainedTokenizerFast, row: Mapping[str, Any]) ->
     return _ids(tokenizer, str(prompt), literals)
 
 
+def end_of_turn(tokenizer: PreTrainedTokenizerFast) -> int:
+    """Id of the token that ends an answer under the chat template."""
+    _, completion = _encode(tokenizer, to_messages({"instruction": "a", "output": "b"}))
+    return completion[-1]
+
+
 def describe_example(tokenizer: PreTrainedTokenizerFast, encoded: Encoded) -> str:
     """The example as text, special tokens included, each trained stretch between ⟦ and ⟧."""
     pieces: list[str] = []

@@ -1,0 +1,69 @@
+"""What transformers computes with the merged weights, one layer in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aiforge.export.weights import LazyState, MergedWeights
+from aiforge.modeling.bases import BaseModel
+from aiforge.modeling.load import model_class
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def model_config(base: BaseModel, declared: dict[str, Any]) -> Any:
+    """The model's configuration with every default of its family filled in."""
+    return model_class(base).config_class.from_dict(declared)
+
+
+def reference_logits(
+    base: BaseModel,
+    config: Any,
+    weights: MergedWeights,
+    sequences: Sequence[Sequence[int]],
+    *,
+    stored_as: torch.dtype,
+) -> list[NDArray[np.float32]]:
+    """Logits behind each token of each sequence, computed in float32.
+
+    Args:
+        config: From :func:`model_config`.
+        stored_as: Type of the matrices in the file that is compared; they are rounded to it.
+
+    Returns:
+        One ``[tokens, vocabulary]`` per sequence.
+    """
+    from accelerate import cpu_offload, init_empty_weights
+
+    attention = "eager" if config.model_type == "gemma2" else "sdpa"
+    with init_empty_weights(include_buffers=False):
+        model = model_class(base)._from_config(
+            config, dtype=torch.float32, attn_implementation=attention
+        )
+    model.eval()
+    tied = bool(config.tie_word_embeddings)
+    state = LazyState(weights, _rounded(stored_as), tied=tied)
+    # The hooks take each weight from the mapping for the time that its layer computes.
+    cpu_offload(model, execution_device=torch.device("cpu"), state_dict=state)  # type: ignore[arg-type]
+    longest = max(len(sequence) for sequence in sequences)
+    ids = torch.zeros(len(sequences), longest, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)] = torch.tensor(sequence)
+        mask[row, : len(sequence)] = 1
+    with torch.inference_mode():
+        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    return [logits[row, : len(sequence)].numpy() for row, sequence in enumerate(sequences)]
+
+
+def _rounded(stored_as: torch.dtype) -> Callable[[Tensor], Tensor]:
+    def prepare(weight: Tensor) -> Tensor:
+        return weight.to(stored_as).float() if weight.dim() > 1 else weight
+
+    return prepare
