@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import pyarrow.fs as pafs
 
 from aiforge.errors import InvalidInput, NotFound
+
+PIECE_BYTES = 1 << 20
 
 
 class Storage:
@@ -122,6 +126,53 @@ class Storage:
             partial.replace(target)
         else:
             pafs.copy_files(str(local), full, destination_filesystem=self.filesystem)
+
+    def adopt(self, local: Path, path: str) -> None:
+        """As ``upload``, but the local directory is given away: on the same disk it is moved."""
+        if not self.is_local:
+            self.upload(local, path)
+            return
+        target = Path(self.full(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_dir():
+            shutil.rmtree(target)
+        try:
+            local.replace(target)
+        except OSError:
+            self.upload(local, path)
+
+    @contextmanager
+    def work_dir(self, run_id: str) -> Iterator[Path]:
+        """An empty local directory for what a run makes, on the storage's disk if it has one.
+
+        It goes with the block; what a killed attempt left there goes when the next one begins.
+        """
+        root = Path(self.full("work")) if self.is_local else Path(tempfile.gettempdir())
+        directory = root / f"aiforge-{run_id}"
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def pieces(self, path: str, start: int, end: int) -> Iterator[bytes]:
+        """The bytes of a file from ``start`` up to, not including, ``end``; opened at once.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+        """
+        stream = self.open_input(path)
+
+        def read() -> Iterator[bytes]:
+            with stream:
+                stream.seek(start)
+                left = end - start
+                while left > 0 and (piece := stream.read(min(PIECE_BYTES, left))):
+                    left -= len(piece)
+                    yield piece
+
+        return read()
 
     def download(self, path: str, local: Path) -> Path:
         """Copy a file or directory to a local path and return that path."""
@@ -244,6 +295,11 @@ def model_dir(job_id: str) -> str:
 def train_result_file(job_id: str) -> str:
     """What a training job did, written once all else it leaves behind is there."""
     return f"{job_dir(job_id)}/training.json"
+
+
+def export_dir(export_id: str) -> str:
+    """The files of one export, and ``parity.json``, what was compared of them."""
+    return f"exports/{export_id}"
 
 
 def artifact_file(sha256: str) -> str:

@@ -19,6 +19,7 @@ SourceId = Annotated[str, _ID]
 ArtifactId = Annotated[str, _ID]
 ModelId = Annotated[str, _ID]
 KeyId = Annotated[str, _ID]
+ExportId = Annotated[str, _ID]
 
 KeyHeader = Annotated[
     str | None,

@@ -308,3 +308,49 @@ AUDIT_ENTRY: Example = {
     "outcome": "done",
     "status": None,
 }
+
+EXPORT_REQUEST: Example = {"quantization": "q4_k_m", "deployToOllama": True}
+
+EXPORT: Example = {
+    "exportId": "export-1",
+    "jobId": "job-1",
+    "status": "completed",
+    "format": "gguf",
+    "quantization": "q4_k_m",
+    "outputPath": "/models/myproject.gguf",
+    "ollamaName": "myproject:latest",
+    "size": 2019377696,
+    "sha256": "5c1f3a0be7b9d2b1c0f3b8e6a4d2c7f19e8b6a5d4c3b2a190f8e7d6c5b4a3928",
+    "files": [
+        {
+            "name": "model.gguf",
+            "size": 2019377696,
+            "sha256": "5c1f3a0be7b9d2b1c0f3b8e6a4d2c7f19e8b6a5d4c3b2a190f8e7d6c5b4a3928",
+        }
+    ],
+    "stopTokens": ["<|eot_id|>"],
+    "contextLength": 131072,
+    "createdAt": MOMENT,
+    "finishedAt": MOMENT,
+    "progress": 100.0,
+    "stage": "publishing",
+    "queuedReason": None,
+    "error": None,
+    "errorCode": None,
+}
+
+EXPORT_DETAIL: Example = EXPORT | {
+    "parity": {
+        "checks": [
+            {
+                "name": "token ids",
+                "measured": 0,
+                "bound": 0,
+                "unit": "of 116 texts differ",
+                "passed": True,
+                "detail": "",
+            }
+        ],
+        "notes": [],
+    }
+}

@@ -58,6 +58,8 @@ RULES: Mapping[str, Rule] = {
     "POST /jobs/{job_id}/export": Rule(_S.MODELS_DEPLOY, _BY_ID),
     "GET /jobs/{job_id}/exports": Rule(_S.JOBS_READ, _BY_ID),
     "GET /jobs/{job_id}/exports/{export_id}": Rule(_S.JOBS_READ, _BY_ID),
+    "GET /jobs/{job_id}/exports/{export_id}/file": Rule(_S.JOBS_READ, _BY_ID),
+    "GET /jobs/{job_id}/exports/{export_id}/files/{name}": Rule(_S.JOBS_READ, _BY_ID),
     "GET /models": Rule(_S.MODELS_READ, _IN_SERVICE),
     "GET /models/active": Rule(_S.MODELS_READ, _IN_SERVICE),
     "GET /models/{model_id}/lineage": Rule(_S.MODELS_READ, _BY_ID),

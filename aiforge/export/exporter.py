@@ -23,29 +23,17 @@ from aiforge.export.plan import (
     ExportPlan,
     ExportReport,
     Progress,
+    disk_bytes,
 )
 from aiforge.export.reference import model_config, reference_logits
 from aiforge.export.safetensors_file import write_safetensors
+from aiforge.export.texts import prompts
 from aiforge.export.vocabulary import Vocabulary, read_vocabulary
 from aiforge.export.weights import MergedWeights
 from aiforge.modeling import bases, llama_cpp
 from aiforge.modeling.bases import BaseModel
 from aiforge.modeling.load import load_tokenizer, save_tokenizer
 from aiforge.modeling.publish import CONFIG_FILE
-
-BITS = {
-    "f32": 32.0,
-    "f16": 16.0,
-    "bf16": 16.0,
-    "q8_0": 8.5,
-    "q6_k": 6.6,
-    "q5_k_m": 5.8,
-    "q4_k_m": 5.0,
-    "q4_k_s": 4.8,
-    "q3_k_m": 4.2,
-    "q2_k": 3.5,
-}
-"""Bits per weight of a file, rounded up; the embedding keeps more than the rest."""
 
 _BLOCK = 1 << 22
 
@@ -66,14 +54,6 @@ def export_model(plan: ExportPlan, progress: Progress) -> ExportReport:
         llama_cpp.require_available()
         return _finish(plan, work, work.gguf())
     return _finish(plan, work, work.safetensors())
-
-
-def disk_bytes(parameters: int, format: str, quantization: str) -> int:
-    """Room that an export takes while it is made, in bytes."""
-    bits = BITS[quantization]
-    if format == "gguf" and quantization not in FLOAT_TYPES:
-        bits += BITS["f32"]
-    return int(parameters * bits / 8) + (64 << 20)
 
 
 def parameters_of(shards: list[Path]) -> int:
@@ -158,7 +138,7 @@ class _Work:
         plan = self.plan
         target = plan.workspace / MAIN_FILES["safetensors"]
         kind = FLOAT_TYPES[plan.quantization]
-        probe = [self.tokenizer(text)["input_ids"][:64] for text in parity.prompts(self.tokenizer)]
+        probe = [self.tokenizer(text)["input_ids"][:64] for text in prompts(self.tokenizer)]
         with self.weights() as weights, self.stage("writing", 0.02):
             write_safetensors(target, weights, kind)
         self.config.dtype = kind
@@ -166,7 +146,9 @@ class _Work:
         save_tokenizer(self.tokenizer, plan.workspace)
         with self.stage("comparing with transformers", 0.4):
             with self.weights() as weights:
-                expected = reference_logits(self.base, self.config, weights, probe, stored_as=kind)
+                expected = reference_logits(
+                    self.base, self.config, weights, probe, stored_as=kind, vectors_too=True
+                )
             written = BaseModel(plan.name, str(plan.workspace))
             config = model_config(written, bases.read_config(written))
             with MergedWeights([target], tied=self.tied) as weights:

@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -144,7 +145,7 @@ def _tensors(
             name,
             shape,
             file_type if len(shape) > 1 else "f32",
-            lambda source_name=source_name: _rows(weights, source_name, config, architecture),
+            partial(_rows, weights, source_name, config, architecture),
         )
 
 
@@ -165,7 +166,7 @@ def _rows(
 
 
 def _halves_to_pairs(rows: Tensor, head: int) -> Tensor:
-    """Put rows that are rotated together side by side: transformers keeps them half a head apart."""
+    """Put rows that are rotated together side by side, instead of half a head apart."""
     heads = rows.shape[0] // head
     split = rows.reshape(heads, 2, head // 2, *rows.shape[1:])
     return split.swapaxes(1, 2).reshape(rows.shape)

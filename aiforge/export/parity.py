@@ -246,7 +246,10 @@ def _rows(tensor: Any) -> NDArray[np.float64]:
     """Some rows spread over a tensor, the first and the last among them."""
     data = tensor.data if tensor.data.ndim > 1 else tensor.data[None]
     picked = np.unique(np.linspace(0, len(data) - 1, _SAMPLED_ROWS).astype(int))
-    return gguf.dequantize(np.asarray(data[picked]), tensor.tensor_type).astype(np.float64)
+    rows: NDArray[np.float64] = gguf.dequantize(
+        np.asarray(data[picked]), tensor.tensor_type
+    ).astype(np.float64)
+    return rows
 
 
 def _mean_divergence(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from aiforge.modeling.bases import BaseModel
-from aiforge.schemas.exports import ExportFormat
+from aiforge.schemas.exports import FLOAT_QUANTIZATIONS, ExportFormat
 
 PARITY_FILE = "parity.json"
 MAIN_FILES = {
@@ -16,6 +16,21 @@ MAIN_FILES = {
     "peft": "adapter_model.safetensors",
 }
 """The file that a format is about; others lie beside it."""
+
+
+BITS = {
+    "f32": 32.0,
+    "f16": 16.0,
+    "bf16": 16.0,
+    "q8_0": 8.5,
+    "q6_k": 6.6,
+    "q5_k_m": 5.8,
+    "q4_k_m": 5.0,
+    "q4_k_s": 4.8,
+    "q3_k_m": 4.2,
+    "q2_k": 3.5,
+}
+"""Bits per weight of a file, rounded up; the embedding keeps more than the rest."""
 
 
 class Progress(Protocol):
@@ -84,3 +99,11 @@ class ExportReport:
     def to_dict(self) -> dict[str, Any]:
         """A JSON-serialisable mapping."""
         return asdict(self)
+
+
+def disk_bytes(parameters: int, format: str, quantization: str) -> int:
+    """Room that an export takes while it is made, in bytes."""
+    bits = BITS[quantization]
+    if format == "gguf" and quantization not in FLOAT_QUANTIZATIONS:
+        bits += BITS["f32"]
+    return int(parameters * bits / 8) + (64 << 20)

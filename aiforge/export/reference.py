@@ -29,12 +29,14 @@ def reference_logits(
     sequences: Sequence[Sequence[int]],
     *,
     stored_as: torch.dtype,
+    vectors_too: bool = False,
 ) -> list[NDArray[np.float32]]:
     """Logits behind each token of each sequence, computed in float32.
 
     Args:
         config: From :func:`model_config`.
         stored_as: Type of the matrices in the file that is compared; they are rounded to it.
+        vectors_too: So are norms and biases, which a GGUF holds in float32.
 
     Returns:
         One ``[tokens, vocabulary]`` per sequence.
@@ -48,9 +50,9 @@ def reference_logits(
         )
     model.eval()
     tied = bool(config.tie_word_embeddings)
-    state = LazyState(weights, _rounded(stored_as), tied=tied)
+    state = LazyState(weights, _rounded(stored_as, vectors_too), tied=tied)
     # The hooks take each weight from the mapping for the time that its layer computes.
-    cpu_offload(model, execution_device=torch.device("cpu"), state_dict=state)  # type: ignore[arg-type]
+    cpu_offload(model, execution_device=torch.device("cpu"), state_dict=state)
     longest = max(len(sequence) for sequence in sequences)
     ids = torch.zeros(len(sequences), longest, dtype=torch.long)
     mask = torch.zeros_like(ids)
@@ -62,8 +64,9 @@ def reference_logits(
     return [logits[row, : len(sequence)].numpy() for row, sequence in enumerate(sequences)]
 
 
-def _rounded(stored_as: torch.dtype) -> Callable[[Tensor], Tensor]:
+def _rounded(stored_as: torch.dtype, vectors_too: bool) -> Callable[[Tensor], Tensor]:
     def prepare(weight: Tensor) -> Tensor:
-        return weight.to(stored_as).float() if weight.dim() > 1 else weight
+        is_rounded = vectors_too or weight.dim() > 1
+        return weight.to(stored_as).float() if is_rounded else weight
 
     return prepare

@@ -151,7 +151,8 @@ def stored(name: str, rows: Tensor, dtype: torch.dtype) -> memoryview:
             f"{name} holds values beyond the range of float16; export as bf16 or f32.",
             code="weights_overflow",
         )
-    return memoryview(rows.to(dtype).contiguous().view(torch.uint8).numpy().reshape(-1))
+    raw: Any = rows.to(dtype).contiguous().view(torch.uint8).numpy().reshape(-1)
+    return memoryview(raw)
 
 
 def _width(shape: tuple[int, ...]) -> int:

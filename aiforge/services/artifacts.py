@@ -19,7 +19,6 @@ from aiforge.storage import Storage, artifact_file
 if TYPE_CHECKING:
     from aiforge.services.context import Services
 
-CHUNK_BYTES = 1 << 20
 LONGEST_NAME = 200
 
 _MIME_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]*/[a-z0-9][a-z0-9.+-]*")
@@ -110,18 +109,5 @@ async def content(services: Services, artifact: Artifact, start: int, end: int) 
     Raises:
         NotFound: The file is gone (``file_not_found``).
     """
-    return await asyncio.to_thread(_open, services.storage, artifact.sha256, start, end)
-
-
-def _open(storage: Storage, digest: str, start: int, end: int) -> Iterator[bytes]:
-    stream = storage.open_input(artifact_file(digest))
-
-    def pieces() -> Iterator[bytes]:
-        with stream:
-            stream.seek(start)
-            left = end - start
-            while left > 0 and (piece := stream.read(min(CHUNK_BYTES, left))):
-                left -= len(piece)
-                yield piece
-
-    return pieces()
+    path = artifact_file(artifact.sha256)
+    return await asyncio.to_thread(services.storage.pieces, path, start, end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aiforge.errors import Unavailable
+from aiforge.export.plan import disk_bytes
 from aiforge.modeling import bases
 from aiforge.modeling.bases import BaseModel
 from aiforge.modeling.catalog import read_catalog
@@ -50,6 +51,16 @@ def train_resources(request: FineTuneRequest, base: BaseModel, gpus: float) -> R
         gpus=float(request.num_workers) if gpus else 0.0,
         memory_bytes=request.num_workers * (WORKER_OVERHEAD_BYTES + weights),
         disk_bytes=weights if request.method == "full" else 0,
+    )
+
+
+def export_resources(base: BaseModel, format: str, quantization: str | None) -> Resources:
+    """What an export will occupy: some rows of the weights in memory, the files on the disk."""
+    weights = weight_bytes(base)
+    return Resources(
+        cpus=1,
+        memory_bytes=WORKER_OVERHEAD_BYTES + weights // 4,
+        disk_bytes=disk_bytes(weights // BYTES_PER_PARAMETER, format, quantization or "f32"),
     )
 
 

@@ -1,8 +1,9 @@
 """Every lifecycle of the platform, declared in one place.
 
 A status changes in one function per resource (``runs.change``, ``sources.change``,
-``datasets.change``, ``models.change``), which asks the lifecycle first and appends the event in
-the same transaction. A status without successors is terminal and never changes.
+``datasets.change``, ``models.change``, ``exports.change``), which asks the lifecycle first and
+appends the event in the same transaction. A status without successors is terminal and never
+changes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Generic, TypeVar
 
 from aiforge.errors import Conflict
 from aiforge.schemas.datasets import DatasetStatus
+from aiforge.schemas.exports import ExportStatus
 from aiforge.schemas.models import ModelStatus
 from aiforge.schemas.runs import RunStatus
 from aiforge.schemas.sources import SourceStatus
@@ -57,7 +59,7 @@ class Lifecycle(Generic[Status]):
             )
 
 
-_R, _D, _S, _M = RunStatus, DatasetStatus, SourceStatus, ModelStatus
+_R, _D, _S, _M, _E = RunStatus, DatasetStatus, SourceStatus, ModelStatus, ExportStatus
 
 RUN = Lifecycle(
     noun="run",
@@ -104,5 +106,15 @@ MODEL = Lifecycle(
         _M.ACTIVE: frozenset({_M.READY}),
         # Only its deployment failed; the model itself is what it was.
         _M.FAILED: frozenset({_M.DEPLOYING, _M.ACTIVE}),
+    },
+)
+
+EXPORT = Lifecycle(
+    noun="export",
+    initial=_E.RUNNING,
+    steps={
+        _E.RUNNING: frozenset({_E.COMPLETED, _E.FAILED}),
+        _E.COMPLETED: frozenset(),
+        _E.FAILED: frozenset(),
     },
 )

@@ -13,7 +13,17 @@ from aiforge.errors import Conflict, InternalError
 from aiforge.schemas.common import Wire
 from aiforge.schemas.jobs import Validation, ValidationMetrics
 from aiforge.schemas.runs import Run, RunKind, RunStatus
-from aiforge.state import datasets, events, lifecycles, logs, models, runs, sources, validations
+from aiforge.state import (
+    datasets,
+    events,
+    exports,
+    lifecycles,
+    logs,
+    models,
+    runs,
+    sources,
+    validations,
+)
 from aiforge.state.ops import write
 from aiforge.state.schema import now
 
@@ -66,6 +76,7 @@ _EFFECTS: Mapping[RunKind, _Effect] = {
         datasets.GenerateOutcome, datasets.generated, datasets.generation_stopped
     ),
     RunKind.TRAIN: _Effect(TrainOutcome, _trained, _nothing),
+    RunKind.EXPORT: _Effect(exports.ExportOutcome, exports.exported, exports.export_stopped),
 }
 
 

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from pydantic import TypeAdapter
 
 from aiforge.api import examples
-from aiforge.schemas import artifacts, datasets, health, jobs, models, sources
+from aiforge.schemas import artifacts, datasets, exports, health, jobs, models, sources
 from aiforge.schemas.common import Message
 
 TYPES: list[tuple[Any, Any]] = [
@@ -35,6 +35,8 @@ TYPES: list[tuple[Any, Any]] = [
     (examples.MODEL, models.Model),
     (examples.MODEL_CHANGE, models.ModelChange),
     (examples.LINEAGE, models.Lineage),
+    (examples.EXPORT, exports.Export),
+    (examples.EXPORT_DETAIL, exports.ExportDetail),
 ]
 
 

@@ -24,6 +24,14 @@ SYNCED = {
 }
 GENERATED = {"train_count": 9, "validation_count": 1, "chunk_count": 4, "quality": 0.5}
 TRAINED = {"adapter_path": "jobs/j/adapter", "steps": 7, "final_loss": 1.5}
+EXPORTED = {
+    "output_path": "/storage/exports/e/model.gguf",
+    "size": 7,
+    "sha256": "ab" * 32,
+    "files": [{"name": "model.gguf", "size": 7, "sha256": "ab" * 32}],
+    "stop_tokens": ["</s>"],
+    "context_length": 64,
+}
 
 
 def new_source(**changes: Any) -> sources.NewSource:

@@ -17,17 +17,19 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from samples import GENERATED, NONE, SYNCED, TRAINED, fine_tune, new_source
+from samples import EXPORTED, GENERATED, NONE, SYNCED, TRAINED, fine_tune, new_source
 from sqlalchemy import select
 
 from aiforge.errors import Conflict, InvalidInput, NotFound
 from aiforge.schemas.datasets import DatasetStatus, GenerateRequest
+from aiforge.schemas.exports import ExportRequest, ExportStatus
 from aiforge.schemas.models import ModelStatus
 from aiforge.schemas.runs import Event, Run, RunKind, RunStatus
 from aiforge.schemas.sources import SourceStatus
 from aiforge.state import (
     datasets,
     events,
+    exports,
     jobs,
     lifecycles,
     models,
@@ -42,13 +44,19 @@ from aiforge.state.ops import read
 from aiforge.state.store import Store
 
 REFUSED = (Conflict, InvalidInput, NotFound)
-RESULTS = {RunKind.SYNC: SYNCED, RunKind.GENERATE: GENERATED, RunKind.TRAIN: TRAINED}
+RESULTS = {
+    RunKind.SYNC: SYNCED,
+    RunKind.GENERATE: GENERATED,
+    RunKind.TRAIN: TRAINED,
+    RunKind.EXPORT: EXPORTED,
+}
 attempts = st.sampled_from([-1, 0, 0, 0, 1])
 picks = st.integers(min_value=0, max_value=1000)
 
 
 @pytest.mark.parametrize(
-    "lifecycle", [lifecycles.RUN, lifecycles.DATASET, lifecycles.SOURCE, lifecycles.MODEL]
+    "lifecycle",
+    [lifecycles.RUN, lifecycles.DATASET, lifecycles.SOURCE, lifecycles.MODEL, lifecycles.EXPORT],
 )
 def test_every_status_is_declared_and_reachable(lifecycle: lifecycles.Lifecycle[Any]) -> None:
     assert set(lifecycle.steps) == set(type(lifecycle.initial))
@@ -67,6 +75,7 @@ class Everything:
     sources: dict[str, SourceStatus]
     datasets: dict[str, DatasetStatus]
     models: dict[str, ModelStatus]
+    exports: dict[str, ExportStatus]
     events: list[Event]
     counts: dict[Any, int]
 
@@ -79,11 +88,13 @@ def look(connection: Any, seen: int) -> Everything:
     found = connection.execute(select(sources.sources.c["id", "status"]))
     alive = models.models.c.deleted_at.is_(None)
     trained = connection.execute(select(models.models.c["id", "status"]).where(alive))
+    made = connection.execute(select(exports.exports.c["id", "status"]))
     return Everything(
         runs=[Run.model_validate(dict(row._mapping)) for row in rows],
         sources={row.id: SourceStatus(row.status) for row in found},
         datasets={row.id: DatasetStatus(row.status) for row in built},
         models={row.id: ModelStatus(row.status) for row in trained},
+        exports={row.id: ExportStatus(row.status) for row in made},
         events=events.after(connection, seen),
         counts={(row.kind, row.status): row.number for row in kept},
     )
@@ -138,6 +149,13 @@ class AnySequence(RuleBasedStateMachine):
         found = list(self.now.datasets)
         if found:
             self.attempt(jobs.create, fine_tune(found[number % len(found)]), NONE)
+
+    @rule(number=picks, again=picks)
+    def export(self, number: int, again: int) -> None:
+        trained = [run.id for run in self.now.runs if run.kind is RunKind.TRAIN]
+        if trained:
+            request = ExportRequest(quantization="q8_0" if again % 2 else "q4_k_m")
+            self.attempt(exports.create, trained[number % len(trained)], request, NONE)
 
     @rule(number=picks)
     def delete(self, number: int) -> None:
@@ -195,7 +213,7 @@ class AnySequence(RuleBasedStateMachine):
         self.follow_events()
         # What the events add up to is what the tables hold: no change went without one.
         rows: dict[str, str] = {run.id: run.status for run in self.now.runs}
-        rows |= self.now.sources | self.now.datasets | self.now.models
+        rows |= self.now.sources | self.now.datasets | self.now.models | self.now.exports
         assert rows == self.status
         assert self.now.counts == Counter((run.kind, run.status) for run in self.now.runs)
         self.resources_follow_their_runs()
@@ -215,6 +233,7 @@ class AnySequence(RuleBasedStateMachine):
             "source": lifecycles.SOURCE,
             "dataset": lifecycles.DATASET,
             "model": lifecycles.MODEL,
+            "export": lifecycles.EXPORT,
         }.get(noun, lifecycles.RUN)
         kind = type(lifecycle.initial)
         if resource_id in self.status:
@@ -229,6 +248,8 @@ class AnySequence(RuleBasedStateMachine):
             assert (source is SourceStatus.SYNCING) == (source_id in busy)
         for dataset_id, dataset in self.now.datasets.items():
             assert (dataset is DatasetStatus.GENERATING) == (dataset_id in busy)
+        for export_id, export in self.now.exports.items():
+            assert (export is ExportStatus.RUNNING) == (export_id in busy)
 
 
 def test_no_sequence_leaves_the_graphs(new_sqlite: Callable[[], str]) -> None:

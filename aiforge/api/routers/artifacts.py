@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-from urllib.parse import quote
+from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from aiforge.api import examples, pagination, ranges
+from aiforge.api import examples, files, pagination
 from aiforge.api.dependencies import ArtifactId, Ctx
-from aiforge.api.errors import render
 from aiforge.api.pagination import Limit, Offset
-from aiforge.api.responses import Responses, answers
-from aiforge.errors import Rejected
+from aiforge.api.responses import answers
 from aiforge.schemas.artifacts import Artifact
 from aiforge.schemas.common import Page
 from aiforge.services import artifacts
@@ -28,31 +25,14 @@ Resource = Annotated[
         description="Only artifacts about this job, model, dataset, mission or run.",
     ),
 ]
-Range = Annotated[
-    str | None, Header(alias="Range", description="The bytes that are wanted, `bytes=0-1023`.")
-]
-
-_ETAG = {"ETag": {"description": "Hash of the content.", "schema": {"type": "string"}}}
-
-
-def _content() -> Responses:
-    binary = {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}}
-    media: dict[str, Any] = {
+_CONTENT = files.declared(
+    {
         "application/json": {"schema": {"type": "object"}, "example": examples.CHART},
         "text/markdown": {"schema": {"type": "string"}},
         "text/plain": {"schema": {"type": "string"}},
-        "*/*": binary,
+        "*/*": files.BINARY,
     }
-    declared = answers(None, 404, 416)
-    declared[200] = {"description": "The content.", "headers": _ETAG, "content": media}
-    part = {"Content-Range": {"description": "Which bytes.", "schema": {"type": "string"}}}
-    declared[206] = {
-        "description": "The part that `Range` asks for.",
-        "headers": _ETAG | part,
-        "content": {"*/*": binary},
-    }
-    declared[304] = {"description": "`If-None-Match` names the content as it is."}
-    return declared
+)
 
 
 @router.get("/artifacts", responses=answers([examples.ARTIFACT], paged=True))
@@ -75,42 +55,19 @@ async def get_artifact(ctx: Ctx, artifact_id: ArtifactId) -> Artifact:
 
 
 @router.get(
-    "/artifacts/{artifact_id}/content", response_class=StreamingResponse, responses=_content()
+    "/artifacts/{artifact_id}/content", response_class=StreamingResponse, responses=_CONTENT
 )
 async def get_artifact_content(
-    ctx: Ctx, request: Request, artifact_id: ArtifactId, range: Range = None
+    ctx: Ctx, request: Request, artifact_id: ArtifactId, range: files.Range = None
 ) -> Response:
     """Get the content of an artifact, or a part of it."""
     artifact = await artifacts.get(ctx, artifact_id)
-    headers = _headers(artifact)
-    if ranges.has(request.headers, headers["ETag"]):
-        return Response(status_code=304, headers=headers)
-    try:
-        part = ranges.wanted(request.headers, artifact.size, headers["ETag"])
-    except Rejected as error:
-        refused = render(request.scope, error)
-        refused.headers["Content-Range"] = f"bytes */{artifact.size}"
-        return refused
-    start, end = part or (0, artifact.size)
-    headers["Content-Length"] = str(end - start)
-    if part:
-        headers["Content-Range"] = f"bytes {start}-{end - 1}/{artifact.size}"
-    return StreamingResponse(
-        await artifacts.content(ctx, artifact, start, end),
-        status_code=206 if part else 200,
-        headers=headers,
+    return await files.answer(
+        request,
+        lambda start, end: artifacts.content(ctx, artifact, start, end),
+        sha256=artifact.sha256,
+        size=artifact.size,
+        name=artifact.name,
         media_type=artifact.mime_type,
+        shown="attachment" if artifact.type == "file" else "inline",
     )
-
-
-def _headers(artifact: Artifact) -> dict[str, str]:
-    """A browser must neither guess another type nor run what a repository put into a file."""
-    shown = "attachment" if artifact.type == "file" else "inline"
-    return {
-        "ETag": f'"{artifact.sha256}"',
-        "Accept-Ranges": "bytes",
-        "Cache-Control": "private, no-cache",
-        "Content-Disposition": f"{shown}; filename*=UTF-8''{quote(artifact.name, safe='')}",
-        "Content-Security-Policy": "default-src 'none'; sandbox",
-        "X-Content-Type-Options": "nosniff",
-    }

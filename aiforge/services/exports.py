@@ -1,0 +1,136 @@
+"""Exports of what jobs trained."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from aiforge.errors import Conflict, Failure, InvalidInput, NotFound
+from aiforge.export.plan import PARITY_FILE
+from aiforge.modeling.bases import resolve_base_model
+from aiforge.schemas.common import Listing, Page
+from aiforge.schemas.exports import (
+    Export,
+    ExportDetail,
+    ExportFile,
+    ExportRequest,
+    ExportStatus,
+)
+from aiforge.services import preflight
+from aiforge.services.context import Services
+from aiforge.state import exports, jobs
+from aiforge.state.store import RequestKey
+from aiforge.storage import Storage, export_dir
+
+
+async def create(
+    services: Services,
+    job_id: str,
+    request: ExportRequest,
+    wait: float,
+    actor: str,
+    key: RequestKey | None = None,
+) -> Export:
+    """Export what a job trained; one that was made before, or is being made, is not made again.
+
+    Args:
+        wait: Seconds to wait for its end.
+        actor: Who asks; a deployment records it.
+        key: Of an ``Idempotency-Key``; the same one again returns the same export.
+
+    Returns:
+        The export as it is after the wait, still ``running`` where that did not suffice.
+
+    Raises:
+        NotFound: There is no such job.
+        InvalidInput: It cannot be had in this format or type.
+        Conflict: The job has not completed, or the key was used for another request.
+        Unavailable: The disk is full.
+        Failure: The export failed; why stands in the message.
+    """
+    if request.deploy_to_ollama:
+        error = "deployToOllama is not available in this version; leave it out"
+        raise InvalidInput(f"{error}.", code="not_available", field="deployToOllama", error=error)
+    job = await services.state.call(jobs.get, job_id)
+    base = await asyncio.to_thread(resolve_base_model, job.base_model, services.settings)
+    resources = preflight.export_resources(base, request.format, exports.quantization_of(request))
+    preflight.require_disk(services.settings, services.storage, resources.disk_bytes)
+    export = await services.state.once(key).call(exports.create, job_id, request, resources)
+    await services.state.wait(wait, export.export_id, exports.finished, export.export_id)
+    export = await services.state.call(exports.get, export.export_id)
+    if export.status is ExportStatus.FAILED:
+        raise Failure(
+            export.error or "The export failed.",
+            code=export.error_code or "export_failed",
+            exportId=export.export_id,
+        )
+    return export
+
+
+async def list_page(services: Services, job_id: str, page: Page) -> Listing[Export]:
+    """The exports of a job, newest first; or ``NotFound``."""
+    return await services.state.call(exports.page, job_id, page.limit, page.offset)
+
+
+async def get(services: Services, job_id: str, export_id: str) -> ExportDetail:
+    """One export of a job with what was compared of it, or ``NotFound``."""
+    export = await _of_job(services, job_id, export_id)
+    detail = ExportDetail(**export.model_dump(by_alias=False))
+    if export.status is ExportStatus.COMPLETED:
+        detail.parity = await asyncio.to_thread(_parity, services.storage, export_id)
+    return detail
+
+
+async def file(
+    services: Services, job_id: str, export_id: str, name: str | None = None
+) -> ExportFile:
+    """What is known of one file of an export, of its main one by default.
+
+    Raises:
+        NotFound: There is no such export, or it has no such file.
+        Conflict: It has not completed.
+    """
+    export = await _of_job(services, job_id, export_id)
+    if export.status is not ExportStatus.COMPLETED:
+        raise Conflict(
+            f"{export_id} is {export.status}; its files are there once it has completed.",
+            code="export_not_completed",
+            status=str(export.status),
+        )
+    for candidate in export.files:
+        if candidate.name == name or (name is None and candidate.sha256 == export.sha256):
+            return candidate
+    raise NotFound(f"{export_id} has no file {name!r}.", code="file_not_found")
+
+
+async def content(
+    services: Services, export_id: str, file: ExportFile, start: int, end: int
+) -> Iterator[bytes]:
+    """The bytes of a file from ``start`` up to, not including, ``end``, in pieces.
+
+    Raises:
+        NotFound: The file is gone (``file_not_found``).
+    """
+    path = f"{export_dir(export_id)}/{file.name}"
+    try:
+        return await asyncio.to_thread(services.storage.pieces, path, start, end)
+    except FileNotFoundError as error:
+        raise NotFound(
+            f"{file.name} of {export_id} is gone from the storage; export the job again.",
+            code="file_not_found",
+        ) from error
+
+
+async def _of_job(services: Services, job_id: str, export_id: str) -> Export:
+    export = await services.state.call(exports.get, export_id)
+    if export.job_id != job_id:
+        raise NotFound(f"{job_id} has no export {export_id}.", code="export_not_found")
+    return export
+
+
+def _parity(storage: Storage, export_id: str) -> dict[str, object] | None:
+    try:
+        found: dict[str, object] = storage.read_json(f"{export_dir(export_id)}/{PARITY_FILE}")
+    except NotFound:
+        return None
+    return found
