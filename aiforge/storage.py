@@ -160,7 +160,7 @@ class Storage:
         """The bytes of a file from ``start`` up to, not including, ``end``; opened at once.
 
         Raises:
-            FileNotFoundError: There is no such file.
+            NotFound: There is no such file.
         """
         stream = self.open_input(path)
 

@@ -42,7 +42,26 @@ SYNCED = {
 }
 GENERATED = {"train_count": 9, "validation_count": 1, "chunk_count": 4, "quality": 0.5}
 TRAINED = {"adapter_path": "/adapters/1", "steps": 3, "final_loss": 1.5, "tokens_per_second": 123.0}
-OUTCOMES = {RunKind.SYNC: SYNCED, RunKind.GENERATE: GENERATED, RunKind.TRAIN: TRAINED}
+EXPORTED = {
+    "output_path": "/exports/1/model.gguf",
+    "size": 10,
+    "sha256": "84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882",
+    "files": [
+        {
+            "name": "model.gguf",
+            "size": 10,
+            "sha256": "84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882",
+        }
+    ],
+    "stop_tokens": ["</s>"],
+    "context_length": 64,
+}
+OUTCOMES = {
+    RunKind.SYNC: SYNCED,
+    RunKind.GENERATE: GENERATED,
+    RunKind.TRAIN: TRAINED,
+    RunKind.EXPORT: EXPORTED,
+}
 
 
 @dataclass

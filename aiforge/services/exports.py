@@ -112,13 +112,7 @@ async def content(
         NotFound: The file is gone (``file_not_found``).
     """
     path = f"{export_dir(export_id)}/{file.name}"
-    try:
-        return await asyncio.to_thread(services.storage.pieces, path, start, end)
-    except FileNotFoundError as error:
-        raise NotFound(
-            f"{file.name} of {export_id} is gone from the storage; export the job again.",
-            code="file_not_found",
-        ) from error
+    return await asyncio.to_thread(services.storage.pieces, path, start, end)
 
 
 async def _of_job(services: Services, job_id: str, export_id: str) -> Export:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
-from aiforge.state import artifacts, jobs, models
+from aiforge.state import artifacts, exports, jobs, models
 from aiforge.state.ops import read
 from aiforge.state.projects import resource_projects
 
@@ -31,7 +31,20 @@ def _model(model_id: str, projects: Sequence[str]) -> Select[Any]:
     return select(table.c.id).where(table.c.id == model_id, table.c.project_name.in_(projects))
 
 
-_QUERIES: Mapping[str, Query] = {"src": _claimed, "ds": _claimed, "job": _job, "model": _model}
+def _export(export_id: str, projects: Sequence[str]) -> Select[Any]:
+    table = exports.exports
+    of_job = jobs.jobs.c.id == table.c.job_id
+    query = select(table.c.id).join(jobs.jobs, of_job)
+    return query.where(table.c.id == export_id, jobs.jobs.c.project_name.in_(projects))
+
+
+_QUERIES: Mapping[str, Query] = {
+    "src": _claimed,
+    "ds": _claimed,
+    "job": _job,
+    "model": _model,
+    "export": _export,
+}
 
 
 @read

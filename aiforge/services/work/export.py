@@ -118,7 +118,7 @@ def _published(storage: Storage, target: str) -> dict[str, Any] | None:
         for file in report["files"]:
             if _sha256(storage, f"{target}/{file['name']}") != file["sha256"]:
                 return None
-    except (NotFound, FileNotFoundError, KeyError, ValueError):
+    except (NotFound, KeyError, ValueError):
         return None
     return report
 

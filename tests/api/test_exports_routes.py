@@ -1,0 +1,138 @@
+"""Exports over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import httpx
+import pytest
+from served import World, add_dataset, fine_tune_body
+
+from aiforge.storage import export_dir
+
+CONTENT = b"0123456789"
+
+
+@pytest.fixture
+def queued(
+    api: httpx.Client, world: World, make_repository: Callable[[Mapping[str, str]], object]
+) -> str:
+    """A job that waits."""
+    dataset_id = add_dataset(api, world, make_repository({"a.py": "x = 1\n"}))  # type: ignore[arg-type]
+    job_id: str = api.post("/v1/fine-tune", json=fine_tune_body(dataset_id)).json()["jobId"]
+    return job_id
+
+
+@pytest.fixture
+def job_id(world: World, queued: str) -> str:
+    """A job that has completed."""
+    world.finish(queued)
+    return queued
+
+
+def test_an_export_is_answered_when_it_is_done(
+    api: httpx.Client, world: World, job_id: str
+) -> None:
+    with world.working():
+        answer = api.post(f"/jobs/{job_id}/export", json={"quantization": "q4_k_m"})
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert {"exportId", "status", "outputPath", "ollamaName"} <= body.keys()
+    assert (body["status"], body["quantization"], body["format"]) == ("completed", "q4_k_m", "gguf")
+    assert body["outputPath"] == "/exports/1/model.gguf"
+    again = api.post(f"/jobs/{job_id}/export", json={})
+    assert again.json() == body
+
+
+def test_who_does_not_wait_follows_it_up(api: httpx.Client, world: World, job_id: str) -> None:
+    running = api.post(f"/jobs/{job_id}/export?wait=0", json={"quantization": "q8_0"}).json()
+    assert (running["status"], running["outputPath"]) == ("running", None)
+    path = f"/jobs/{job_id}/exports/{running['exportId']}"
+    assert api.get(f"{path}/file").status_code == 409
+    world.finish(running["exportId"])
+    done = api.get(path).json()
+    assert (done["status"], done["parity"]) == ("completed", None)
+    listed = api.get(f"/jobs/{job_id}/exports")
+    assert [item["exportId"] for item in listed.json()] == [running["exportId"]]
+    assert listed.headers["x-total-count"] == "1"
+
+
+def test_a_failed_export_is_an_error_and_can_be_asked_for_again(
+    api: httpx.Client, world: World, job_id: str
+) -> None:
+    first = api.post(f"/jobs/{job_id}/export?wait=0", json={}).json()["exportId"]
+    world.fail(world.start(first), "It is not the model.", "parity_failed")
+    assert api.get(f"/jobs/{job_id}/exports/{first}").json()["errorCode"] == "parity_failed"
+    second = api.post(f"/jobs/{job_id}/export?wait=0", json={}).json()
+    assert second["exportId"] != first
+
+
+def test_the_file_can_be_had_whole_and_in_parts(
+    api: httpx.Client, world: World, job_id: str
+) -> None:
+    export_id = api.post(f"/jobs/{job_id}/export?wait=0", json={}).json()["exportId"]
+    world.finish(export_id)
+    path = f"/jobs/{job_id}/exports/{export_id}/file"
+    assert api.get(path).json()["detail"]["code"] == "file_not_found"
+    world.services.storage.write_bytes(f"{export_dir(export_id)}/model.gguf", CONTENT)
+    whole = api.get(path)
+    assert (whole.status_code, whole.content) == (200, CONTENT)
+    part = api.get(path, headers={"Range": "bytes=3-5"})
+    assert (part.status_code, part.content) == (206, b"345")
+    assert part.headers["content-range"] == "bytes 3-5/10"
+    assert api.get(path, headers={"Range": "bytes=10-"}).status_code == 416
+    assert api.get(path, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
+    named = path.replace("/file", "/files/model.gguf")
+    assert api.get(named).content == CONTENT
+    assert api.get(path.replace("/file", "/files/other.gguf")).status_code == 404
+    assert api.get(path.replace("/file", "/files/..%2f..%2fx")).status_code in (400, 404)
+
+
+def test_only_a_completed_job_can_be_exported(api: httpx.Client, queued: str) -> None:
+    answer = api.post(f"/jobs/{queued}/export", json={})
+    assert (answer.status_code, answer.json()["detail"]["code"]) == (409, "job_not_completed")
+    assert api.post("/jobs/job-none/export", json={}).status_code == 404
+    assert api.get("/jobs/job-none/exports").status_code == 404
+    assert api.get(f"/jobs/{queued}/exports/export-none").status_code == 404
+
+
+def test_an_export_is_found_under_its_own_job_alone(
+    api: httpx.Client, world: World, job_id: str
+) -> None:
+    export_id = api.post(f"/jobs/{job_id}/export?wait=0", json={}).json()["exportId"]
+    assert api.get(f"/jobs/job-other/exports/{export_id}").status_code == 404
+    assert api.get(f"/jobs/job-other/exports/{export_id}/file").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        ({"quantization": "q5_0"}, 400, "quantization"),
+        ({"format": "onnx"}, 400, "format"),
+        ({"format": "safetensors", "quantization": "q4_k_m"}, 400, "quantization"),
+        ({"format": "peft", "quantization": "f16"}, 400, "quantization"),
+        ({"quantisation": "q4_k_m"}, 422, "quantisation"),
+        ({"deployToOllama": "perhaps"}, 422, "deployToOllama"),
+    ],
+)
+def test_what_cannot_be_had_is_refused(
+    api: httpx.Client, job_id: str, body: dict[str, str], status: int, field: str
+) -> None:
+    answer = api.post(f"/jobs/{job_id}/export", json=body)
+    assert (answer.status_code, answer.json()["detail"]["field"]) == (status, field)
+
+
+def test_a_base_that_could_not_be_exported_is_not_trained(
+    api: httpx.Client, world: World, queued: str
+) -> None:
+    model = world.services.settings.model_roots[0] / "odd"
+    model.mkdir()
+    for name in ("tokenizer.json", "model.safetensors"):
+        (model / name).write_bytes(b"{}")
+    (model / "config.json").write_text(
+        '{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_act": "relu"}'
+    )
+    dataset_id = api.get("/datasets").json()[0]["id"]
+    answer = api.post("/v1/fine-tune", json=fine_tune_body(dataset_id, baseModel="odd"))
+    assert (answer.status_code, answer.json()["detail"]["code"]) == (400, "not_exportable")
+    assert "gemma2" in answer.json()["message"]
