@@ -18,6 +18,7 @@ from aiforge.settings import Settings
 from aiforge.state import actor
 from aiforge.state.reader import Reader, ReadingState
 from aiforge.storage import Storage
+from aiforge.training.plan import Probe, TrainPlan
 
 MAX_ONGOING_REQUESTS = 1000
 """Per replica. Requests mostly wait for the state, and an event stream lasts for long."""
@@ -42,7 +43,7 @@ class Api:
         reader = Reader(self._settings.resolved_database_url)
         state = ReadingState(actor.connect(self._settings), reader)
         storage = Storage(self._settings.resolved_storage_uri)
-        return Services(state, storage, self._settings, cluster_resources=ray.cluster_resources)
+        return Services(state, storage, self._settings, ray.cluster_resources, probe=_probe)
 
     async def check_health(self) -> None:
         """Called by Serve; what it raises has the replica replaced.
@@ -59,6 +60,13 @@ def _placement(settings: Settings) -> dict[str, Any]:
     if settings.resolved_database_url.startswith("sqlite"):
         options["resources"] = {"node:__internal_head__": 0.001}
     return options
+
+
+async def _probe(plan: TrainPlan) -> Probe:
+    # A replica that is never asked for a plan does without what the probe imports.
+    from aiforge.training.ray_prepare import probe_on_cluster
+
+    return await probe_on_cluster(plan)
 
 
 def build(settings: Settings | dict[str, Any] | None = None) -> Application:

@@ -125,6 +125,49 @@ FINE_TUNED: Example = {
     "message": "Training job queued successfully",
 }
 
+TRAINING_PLAN: Example = {
+    "baseModel": "Llama-3.2-3B",
+    "method": "pissa",
+    "parameters": 3212574720,
+    "trainedParameters": 97255424,
+    "device": "cuda",
+    "numWorkers": 1,
+    "minWorkers": 1,
+    "zeroStage": 0,
+    "zeroStageReason": "ZeRO stage 0: one worker has nothing to divide",
+    "rowsPerStep": 16,
+    "maxSeqLength": 2048,
+    "memory": {
+        "process": 1258291200,
+        "weights": 6425149440,
+        "adapters": 389021696,
+        "optimizer": 778043392,
+        "gradients": 389021696,
+        "activations": 31138512896,
+        "logits": 2101346304,
+        "publishing": 14886764544,
+        "host": 928512000,
+        "peak": 46727325286,
+    },
+    "availableBytes": 85899345920,
+    "fits": True,
+    "changes": {},
+    "diskBytes": 4473749504,
+    "freeDiskBytes": 512000000000,
+    "resumesFrom": None,
+    "data": {
+        "examples": 1500,
+        "sampled": 256,
+        "droppedShare": 0.0,
+        "truncatedShare": 0.02,
+        "trainedShare": 0.31,
+        "tokens": 1380000,
+        "rows": 700,
+        "steps": 132,
+    },
+    "time": {"deviceName": "NVIDIA H100 80GB HBM3", "secondsPerStep": 1.9, "seconds": 250.8},
+}
+
 JOB: Example = {
     "id": "job-1",
     "projectName": "myproject",
@@ -162,6 +205,9 @@ METRICS: Example = {
     "learningRates": [0.0001, 0.0001, 0.0001],
     "gradNorms": [1.2, 1.1, 0.9],
     "tokensPerSecond": [5100.0, 5200.0, 5190.0],
+    "evalLosses": [None, None, 2.41],
+    "mfu": [0.48, 0.49, 0.49],
+    "memoryBytes": [21474836480, 22548578304, 22548578304],
 }
 
 LOGS: Example = {

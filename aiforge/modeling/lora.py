@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from aiforge.errors import InvalidInput
+from aiforge.modeling.quantize import Nf4Weight
 
 DEFAULT_TARGETS = (
     "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
@@ -32,6 +33,7 @@ class LoraLinear(nn.Module):
         initial: Under PiSSA the stored factors (A₀, B₀) that ``weight`` was reduced by, on the
             CPU; not part of the module's state, so that neither ``.to()`` nor a checkpoint of
             the model touches them.
+        packed: The frozen weight in 4 bits after :meth:`quantize_`; ``weight`` is ``None`` then.
     """
 
     def __init__(self, linear: nn.Linear, rank: int, scaling: float) -> None:
@@ -47,21 +49,36 @@ class LoraLinear(nn.Module):
         self.lora_A = nn.Parameter(torch.zeros(rank, self.in_features, device=device))
         self.lora_B = nn.Parameter(torch.zeros(self.out_features, rank, device=device))
         self.initial: tuple[Tensor, Tensor] | None = None
+        self.packed: Nf4Weight | None = None
+
+    @torch.no_grad()
+    def quantize_(self, device: torch.device) -> None:
+        """Put the frozen weight into 4 bits on a device, and let go of the one in full."""
+        self.packed = Nf4Weight(self.weight.to(device))
+        self.register_parameter("weight", None)
+
+    def frozen_weight(self, dtype: torch.dtype) -> Tensor:
+        """The frozen weight as computed with, shape (out, in)."""
+        return self.weight.to(dtype) if self.packed is None else self.packed.dequantize(dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (…, in) to (…, out)."""
+        weight = self.weight if self.packed is None else self.packed
         out: Tensor = _LoraProduct.apply(  # type: ignore[no-untyped-call]
-            x, self.weight, self.bias, self.lora_A, self.lora_B, self.scaling
+            x, weight, self.bias, self.lora_A, self.lora_B, self.scaling
         )
         return out
 
     @torch.no_grad()
     def merged_weight(self) -> Tensor:
-        """``W + s·BA``, computed in float32, in the type of ``W``."""
+        """``W + s·BA`` in float32, then in the type of ``W`` (float32 where that has 4 bits)."""
         full = torch.addmm(
-            self.weight.float(), self.lora_B.float(), self.lora_A.float(), alpha=self.scaling
+            self.frozen_weight(torch.float32),
+            self.lora_B.float(),
+            self.lora_A.float(),
+            alpha=self.scaling,
         )
-        return full.to(self.weight.dtype)
+        return full if self.packed is not None else full.to(self.weight.dtype)
 
     def extra_repr(self) -> str:
         """Shape and rank, for ``print(model)``."""
@@ -73,17 +90,27 @@ class _LoraProduct(torch.autograd.Function):
 
     Against autograd on the plain expression this saves one (tokens, out) tensor forward, one
     (tokens, in) tensor backward and their passes over memory; ``x Aᵀ`` is kept, being small.
+    A weight in 4 bits is unpacked in each direction and never kept.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, s: float
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor | Nf4Weight,
+        bias: Tensor | None,
+        a: Tensor,
+        b: Tensor,
+        s: float,
     ) -> Tensor:
         flat = x.reshape(-1, x.shape[-1])
         reduced = flat @ a.to(x.dtype).t()
-        out = functional.linear(flat, weight, bias)
+        ctx.packed = weight if isinstance(weight, Nf4Weight) else None
+        full = weight.dequantize(x.dtype) if isinstance(weight, Nf4Weight) else weight
+        out = functional.linear(flat, full, bias)
         out.addmm_(reduced, b.to(x.dtype).t(), alpha=s)
-        ctx.save_for_backward(flat, weight, a, b, reduced)
+        kept = None if isinstance(weight, Nf4Weight) else weight
+        ctx.save_for_backward(flat, kept, a, b, reduced)
         ctx.scaling, ctx.shape = s, x.shape
         return out.view(*x.shape[:-1], weight.shape[0])
 
@@ -95,7 +122,8 @@ class _LoraProduct(torch.autograd.Function):
         inner = gradient @ b.to(gradient.dtype)
         of_x = None
         if ctx.needs_input_grad[0]:
-            of_x = gradient @ weight
+            full = weight if ctx.packed is None else ctx.packed.dequantize(gradient.dtype)
+            of_x = gradient @ full
             of_x.addmm_(inner, a.to(gradient.dtype), alpha=ctx.scaling)
             of_x = of_x.view(ctx.shape)
         of_a = (inner.t() @ flat).to(a.dtype).mul_(ctx.scaling)

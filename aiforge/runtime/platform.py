@@ -117,11 +117,12 @@ def open_services(settings: Settings) -> Services:
     from aiforge.services.context import Services
     from aiforge.state import actor
     from aiforge.storage import Storage
+    from aiforge.training.ray_prepare import probe_on_cluster
 
     state = actor.start(settings)
     dispatcher.start(settings)
     storage = Storage(settings.resolved_storage_uri)
-    return Services(state, storage, settings, cluster_resources=ray.cluster_resources)
+    return Services(state, storage, settings, ray.cluster_resources, probe=probe_on_cluster)
 
 
 def _prepare_environment(settings: Settings) -> None:

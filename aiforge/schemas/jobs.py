@@ -11,6 +11,7 @@ from aiforge.schemas.runs import RunStatus
 
 JobStatus = RunStatus
 Method = Literal["pissa", "lora", "full"]
+ScheduleShape = Literal["cosine", "linear", "constant"]
 
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")]
 
@@ -29,10 +30,35 @@ class JobConfig(Wire):
     max_seq_length: int | None = Field(default=None, ge=64)
     seed: int = Field(default=0, ge=0)
     num_workers: int = Field(default=1, ge=1, le=1024)
-    zero_stage: int = Field(default=0, ge=0, le=3)
+    """Ray Train workers; the most, where ``min_workers`` is given."""
+
+    min_workers: int | None = Field(default=None, ge=1, le=1024)
+    """Makes training elastic: it goes on with as few as these when workers are lost."""
+
+    zero_stage: int | None = Field(default=None, ge=0, le=3)
+    """DeepSpeed ZeRO stage; chosen from model and memory when absent."""
+
+    offload: bool = False
+    """Keep parameters and optimizer state in the host's memory; ZeRO stage 3 alone."""
+
     quantize_base: bool = False
-    target_modules: list[str] | None = None
-    resume_from: str | None = None
+    """Keep the frozen base in 4 bits (NF4)."""
+
+    activation_checkpointing: bool = False
+    """Compute activations twice instead of keeping them."""
+
+    target_modules: list[str] | None = Field(default=None, min_length=1, max_length=64)
+    schedule: ScheduleShape = "cosine"
+    """How the learning rate falls after its warm-up."""
+
+    eval_every: int | None = Field(default=None, ge=1)
+    """Steps between evaluations on held-out examples; once an epoch when absent."""
+
+    early_stopping: int | None = Field(default=None, ge=1, le=1000)
+    """Evaluations without a better loss after which training ends; never when absent."""
+
+    resume_from: str | None = Field(default=None, max_length=64)
+    """Job whose newest checkpoint this one starts from."""
 
 
 class FineTuneRequest(JobConfig, Request):
@@ -62,6 +88,9 @@ class JobMetrics(Wire):
     learning_rate: float | None = None
     grad_norm: float | None = None
     tokens_per_second: float | None = None
+    mfu: float | None = None
+    memory_bytes: int | None = None
+    eval_loss: float | None = None
     remaining_seconds: float | None = None
 
 
@@ -97,6 +126,14 @@ class JobMetricsHistory(Wire):
     learning_rates: list[float | None]
     grad_norms: list[float | None]
     tokens_per_second: list[float | None] = Field(default_factory=list)
+    eval_losses: list[float | None] = Field(default_factory=list)
+    """Loss on held-out examples; ``null`` at steps that were not followed by an evaluation."""
+
+    mfu: list[float | None] = Field(default_factory=list)
+    """Model FLOPs utilization, 0 to 1; ``null`` where the device's peak is not known."""
+
+    memory_bytes: list[int | None] = Field(default_factory=list)
+    """Largest peak memory of any worker so far."""
 
 
 class JobLogs(Wire):

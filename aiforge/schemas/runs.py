@@ -76,7 +76,12 @@ class LogLine(Wire):
 
 
 class MetricPoint(Wire):
-    """What one training step measured; ``tokens_per_second`` counts tokens that are not padding."""
+    """What one training step measured.
+
+    ``tokens_per_second`` counts tokens that are not padding; ``mfu`` is the share of the devices'
+    peak FLOPs that the model's own took; ``memory_bytes`` is the largest peak of any worker, of
+    its GPU or else of its process.
+    """
 
     step: int
     loss: float
@@ -85,6 +90,8 @@ class MetricPoint(Wire):
     epoch: float = 0.0
     tokens_per_second: float | None = None
     eval_loss: float | None = None
+    mfu: float | None = None
+    memory_bytes: int | None = None
 
 
 class Event(Wire):

@@ -6,7 +6,7 @@ import copy
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from aiforge.state import runs, visibility
 from aiforge.state.access import State
 from aiforge.state.schema import now
 from aiforge.storage import Storage
+from aiforge.training.plan import Probe, TrainPlan
 
 if TYPE_CHECKING:
     from aiforge.services.access import Access
@@ -38,6 +39,7 @@ class Services:
         cluster_resources: Gives the cluster's resources by Ray's names (``CPU``, ``GPU``);
             absent where there is no cluster.
         limiter: Counts requests; this process alone where it is absent.
+        probe: Measures a training plan on the cluster; absent where there is none.
 
     ``principal`` is who asks; whoever makes services for a process of the platform itself is
     ``LOCAL``.
@@ -50,6 +52,7 @@ class Services:
         settings: Settings,
         cluster_resources: Callable[[], Mapping[str, float]] | None = None,
         limiter: Limiter | None = None,
+        probe: Callable[[TrainPlan], Awaitable[Probe]] | None = None,
     ) -> None:
         self.state = state
         self.storage = storage
@@ -59,6 +62,7 @@ class Services:
         self.principal = LOCAL
         self._limiter = limiter
         self._cluster_resources = Recent(cluster_resources) if cluster_resources else None
+        self.probe = probe
 
     @cached_property
     def access(self) -> Access:
@@ -135,9 +139,14 @@ class Services:
             )
 
     @property
+    def cluster_resources(self) -> Mapping[str, float]:
+        """The cluster's resources by Ray's names; empty where there is none."""
+        return self._cluster_resources() if self._cluster_resources else {}
+
+    @property
     def gpus(self) -> float:
         """Number of GPUs in the cluster, as it was some seconds ago; 0 where there is none."""
-        return self._cluster_resources().get("GPU", 0.0) if self._cluster_resources else 0.0
+        return self.cluster_resources.get("GPU", 0.0)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from aiforge.errors import InvalidInput
-from aiforge.export.architectures import require_exportable
-from aiforge.modeling.bases import read_config, resolve_base_model
 from aiforge.schemas.common import JsonListing, Listing, Message, Page
 from aiforge.schemas.jobs import (
     FineTuneRequest,
@@ -17,8 +14,8 @@ from aiforge.schemas.jobs import (
     JobStatus,
     Validation,
 )
-from aiforge.schemas.runs import Resources
-from aiforge.services import preflight
+from aiforge.schemas.plans import TrainingPlan
+from aiforge.services import plans, preflight
 from aiforge.services.context import Services
 from aiforge.state import jobs
 from aiforge.state.store import RequestKey
@@ -34,39 +31,38 @@ async def fine_tune(
 
     Raises:
         InvalidInput: The base model or the dataset does not exist, the model could not be
-            exported, or an option cannot be had.
+            exported, an option cannot be had, or the job does not fit into the cluster.
         Forbidden: The project is not one that the one who asks is bound to.
         Conflict: The dataset is not ready, or the key was used for another request.
         Unavailable: The disk is full.
     """
-    _refuse_what_training_ignores(request)
-    services.require_project(request.project_name)
-    await services.require_visible([request.dataset_id], "dataset")
-    resources = await asyncio.to_thread(_resources, services, request)
-    job = await services.state.once(key).call(jobs.create, request, resources)
+    drafted = await _draft(services, request)
+    plans.require_room(drafted)
+    job = await services.state.once(key).call(jobs.create, request, drafted.resources)
     return FineTuneResponse(
         job_id=job.id, status=job.status, message="Training job queued successfully"
     )
 
 
-def _refuse_what_training_ignores(request: FineTuneRequest) -> None:
-    """An option without effect must not look as if it had one."""
-    for field, wanted in (
-        ("quantizeBase", request.quantize_base),
-        ("resumeFrom", request.resume_from is not None),
-    ):
-        if wanted:
-            error = f"{field} is not available in this version; leave it out"
-            raise InvalidInput(f"{error}.", code="not_available", field=field, error=error)
+async def plan(services: Services, request: FineTuneRequest) -> TrainingPlan:
+    """What ``fine_tune`` would do with a request, without queueing it.
+
+    A job that would be refused for want of memory has a plan as well: it says what to change.
+
+    Raises:
+        InvalidInput, Conflict, Unavailable: As ``fine_tune``.
+    """
+    return await plans.plan(services, request, await _draft(services, request))
 
 
-def _resources(services: Services, request: FineTuneRequest) -> Resources:
-    base = resolve_base_model(request.base_model, services.settings)
-    # What could never be deployed is not trained either.
-    require_exportable(read_config(base))
-    resources = preflight.train_resources(request, base, services.gpus)
-    preflight.require_disk(services.settings, services.storage, resources.disk_bytes)
-    return resources
+async def _draft(services: Services, request: FineTuneRequest) -> plans.Draft:
+    services.require_project(request.project_name)
+    await services.require_visible([request.dataset_id], "dataset")
+    older = await plans.older_of(services, request)
+    drafted = await asyncio.to_thread(plans.draft, services, request, older)
+    disk = drafted.resources.disk_bytes
+    await asyncio.to_thread(preflight.require_disk, services.settings, services.storage, disk)
+    return drafted
 
 
 async def list_page(

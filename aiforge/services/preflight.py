@@ -7,7 +7,6 @@ from aiforge.export.plan import disk_bytes
 from aiforge.modeling import bases
 from aiforge.modeling.bases import BaseModel
 from aiforge.modeling.catalog import read_catalog
-from aiforge.schemas.jobs import FineTuneRequest
 from aiforge.schemas.runs import Resources
 from aiforge.settings import Settings
 from aiforge.storage import Storage
@@ -40,17 +39,6 @@ def require_disk(settings: Settings, storage: Storage, needed_bytes: int = 0) ->
         code="disk_full",
         retryAfter=60,
         freeBytes=free,
-    )
-
-
-def train_resources(request: FineTuneRequest, base: BaseModel, gpus: float) -> Resources:
-    """What a training job will occupy: a CPU, or a GPU where the cluster has any, per worker."""
-    weights = weight_bytes(base)
-    return Resources(
-        cpus=float(request.num_workers),
-        gpus=float(request.num_workers) if gpus else 0.0,
-        memory_bytes=request.num_workers * (WORKER_OVERHEAD_BYTES + weights),
-        disk_bytes=weights if request.method == "full" else 0,
     )
 
 

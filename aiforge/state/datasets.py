@@ -185,6 +185,7 @@ def page(
     return Listing[Dataset](items=items, total=connection.execute(number).scalar_one())
 
 
+@read
 def require_ready(connection: Connection, dataset_id: str) -> Dataset:
     """A dataset that can be trained on.
 

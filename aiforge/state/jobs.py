@@ -161,6 +161,15 @@ def _require(connection: Connection, job_id: str) -> None:
         raise _not_found(job_id)
 
 
+@read
+def factor_seed(connection: Connection, job_id: str) -> int:
+    """Seed of the PiSSA factors that a job trained on: that of the first in its line of jobs."""
+    job = get(connection, job_id)
+    while job.config.resume_from is not None:
+        job = get(connection, job.config.resume_from)
+    return job.config.seed
+
+
 @scan
 def history(connection: Connection, job_id: str, after_step: int = -1) -> JobMetricsHistory:
     """The curves of a job; raises ``NotFound`` as ``get`` does."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Column, Connection, Float, ForeignKey, Integer, Table, select
+from sqlalchemy import BigInteger, Column, Connection, Float, ForeignKey, Integer, Table, select
 
 from aiforge.schemas.jobs import JobMetricsHistory
 from aiforge.schemas.runs import MetricPoint
@@ -25,6 +25,8 @@ metric_points = Table(
     Column("grad_norm", Float),
     Column("tokens_per_second", Float),
     Column("eval_loss", Float),
+    Column("mfu", Float),
+    Column("memory_bytes", BigInteger),
 )
 
 
@@ -44,6 +46,8 @@ def record(
             "grad_norm": finite(point.grad_norm),
             "tokens_per_second": finite(point.tokens_per_second),
             "eval_loss": finite(point.eval_loss),
+            "mfu": finite(point.mfu),
+            "memory_bytes": point.memory_bytes,
         }
         for point in by_step.values()
     ]
@@ -63,6 +67,9 @@ def history(connection: Connection, run_id: str, after_step: int = -1) -> JobMet
             columns.learning_rate,
             columns.grad_norm,
             columns.tokens_per_second,
+            columns.eval_loss,
+            columns.mfu,
+            columns.memory_bytes,
         )
         .where(columns.run_id == run_id, columns.step > after_step)
         .order_by(columns.step)
@@ -73,4 +80,7 @@ def history(connection: Connection, run_id: str, after_step: int = -1) -> JobMet
         learning_rates=[row.learning_rate for row in rows],
         grad_norms=[row.grad_norm for row in rows],
         tokens_per_second=[row.tokens_per_second for row in rows],
+        eval_losses=[row.eval_loss for row in rows],
+        mfu=[row.mfu for row in rows],
+        memory_bytes=[row.memory_bytes for row in rows],
     )

@@ -267,7 +267,9 @@ def _latest(points: Sequence[MetricPoint]) -> dict[str, Any]:
         "learning_rate": finite(point.learning_rate),
         "grad_norm": finite(point.grad_norm),
         "tokens_per_second": finite(point.tokens_per_second),
-    }
+        "mfu": finite(point.mfu),
+        "memory_bytes": point.memory_bytes,
+    } | ({} if point.eval_loss is None else {"eval_loss": finite(point.eval_loss)})
 
 
 def _storable(figures: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,6 +79,8 @@ def _points(connection: Connection, job_id: str, step: int) -> list[dict[str, An
             "learningRate": row.learning_rate,
             "gradNorm": row.grad_norm,
             "tokensPerSecond": row.tokens_per_second,
+            "mfu": row.mfu,
+            "memoryBytes": row.memory_bytes,
             "evalLoss": row.eval_loss,
         }
         for row in rows

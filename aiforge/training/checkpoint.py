@@ -32,7 +32,8 @@ _SEPARATOR = "::"
 class TrainState:
     """The state after ``step`` steps; ``meta`` names what the state belongs to.
 
-    The losses are those that were measured last, for a run that has no step left to take.
+    The losses are those that were measured last, for a run that has no step left to take;
+    ``best_loss`` and ``worse`` are what early stopping has seen.
     """
 
     step: int
@@ -40,6 +41,8 @@ class TrainState:
     meta: dict[str, Any] = field(default_factory=dict)
     last_loss: float = math.nan
     eval_loss: float | None = None
+    best_loss: float | None = None
+    worse: int = 0
 
 
 def save(state: TrainState, directory: Path) -> None:
@@ -57,6 +60,8 @@ def save(state: TrainState, directory: Path) -> None:
         "meta": state.meta,
         "last_loss": state.last_loss,
         "eval_loss": state.eval_loss,
+        "best_loss": state.best_loss,
+        "worse": state.worse,
     }
     text = json.dumps(head, sort_keys=True)
     (partial / META).write_text(text, encoding="utf-8")

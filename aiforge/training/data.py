@@ -270,6 +270,11 @@ class BatchPlan:
             chosen = [self.rows[index] for index in mine[number * size : (number + 1) * size]]
             yield collate(chosen or [masked(self.rows[indices[0]])])
 
+    def document_lengths(self, step: int) -> list[int]:
+        """Lengths of the documents of a step, over all workers."""
+        chosen = (self.rows[index].lengths for index in self.indices(step))
+        return [int(length) for lengths in chosen for length in lengths]
+
     def target_count(self, step: int) -> int:
         """Trained targets of a step, over all workers."""
         return int(self.rows.target_counts[self.indices(step)].sum())

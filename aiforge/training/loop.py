@@ -13,7 +13,9 @@ from aiforge.errors import Cancelled, Failure
 from aiforge.schemas.runs import MetricPoint
 from aiforge.training.data import BatchPlan, PackedRows
 from aiforge.training.engine import Engine
+from aiforge.training.flops import StepFlops
 from aiforge.training.schedule import Schedule
+from aiforge.training.watch import peak_memory
 
 
 def _never() -> bool:
@@ -33,6 +35,9 @@ class Hooks:
     should_stop: Callable[[], bool] = _never
     """Whether the run is to end here; all workers must answer alike."""
 
+    on_phase: Callable[[int, str], None] = lambda step, phase: None
+    """The worker begins something else; the watchdog tells by it who holds the others up."""
+
 
 @dataclass(frozen=True)
 class LoopConfig:
@@ -44,6 +49,33 @@ class LoopConfig:
 
     checkpoint_every: int = 0
     eval_every: int = 0
+    flops: StepFlops | None = None
+    """What a step costs; gives the utilization where ``peak`` is known."""
+
+    peak: float | None = None
+    """FLOP/s that one worker's device could do at most."""
+
+
+@dataclass
+class EarlyStop:
+    """Ends training after ``patience`` evaluations without a better loss; never where it is None.
+
+    ``best`` and ``worse`` belong into a checkpoint: a resumed run must stop where it would have.
+    """
+
+    patience: int | None
+    best: float = math.inf
+    worse: int = 0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether training is to end."""
+        return self.patience is not None and self.worse >= self.patience
+
+    def saw(self, loss: float) -> None:
+        """An evaluation was made."""
+        self.worse = 0 if loss < self.best else self.worse + 1
+        self.best = min(self.best, loss)
 
 
 @dataclass
@@ -72,41 +104,63 @@ def train(
     *,
     start: int = 0,
     validation: PackedRows | None = None,
+    early: EarlyStop | None = None,
 ) -> LoopResult:
-    """Train from step ``start`` to the end of the schedule.
+    """Train from step ``start`` to the end of the schedule, or until ``early`` says so.
 
     Raises:
         Failure: ``training_diverged`` when a loss or a gradient is not finite.
         Cancelled: ``hooks.should_stop`` answered yes; the last checkpoint stays.
     """
     result = LoopResult(steps=start, final_loss=math.nan)
+    early = early or EarlyStop(None)
+    steps = config.schedule.steps
     engine.training(True)
-    for step in range(start, config.schedule.steps):
+    for step in range(start, steps):
+        if early.is_due:
+            break
         if hooks.should_stop():
-            raise Cancelled(f"Training was stopped after {step} of {config.schedule.steps} steps.")
+            raise Cancelled(f"Training was stopped after {step} of {steps} steps.")
         began = time.perf_counter()
-        loss, norm, tokens = _step(engine, data, config, step)
+        measured = _step(engine, data, config, hooks, step)
         seconds = time.perf_counter() - began
-        _account(result, data, step, loss, tokens, seconds)
-        if validation is not None and _due(step + 1, config.eval_every, config.schedule.steps):
-            result.eval_loss = evaluate(engine, validation, config.micro_batch)
-            evaluated = True
-        else:
-            evaluated = False
-        hooks.on_point(
-            MetricPoint(
-                step=step + 1,
-                loss=loss,
-                learning_rate=config.schedule.at(step),
-                grad_norm=norm,
-                epoch=data.epoch(step + 1),
-                tokens_per_second=tokens / seconds,
-                eval_loss=result.eval_loss if evaluated else None,
-            )
-        )
-        if _due(step + 1, config.checkpoint_every, config.schedule.steps):
+        _account(result, data, step, measured, seconds)
+        eval_loss = None
+        if validation is not None and _due(step + 1, config.eval_every, steps):
+            hooks.on_phase(step, "evaluating")
+            eval_loss = result.eval_loss = evaluate(engine, validation, config.micro_batch)
+            early.saw(eval_loss)
+        hooks.on_point(_point(engine, data, config, step, measured, seconds, eval_loss))
+        if _due(step + 1, config.checkpoint_every, steps) or early.is_due:
+            hooks.on_phase(step, "writing a checkpoint")
             hooks.on_checkpoint(step + 1)
     return result
+
+
+def _point(
+    engine: Engine,
+    data: BatchPlan,
+    config: LoopConfig,
+    step: int,
+    measured: _Measured,
+    seconds: float,
+    eval_loss: float | None,
+) -> MetricPoint:
+    mfu = None
+    if config.flops is not None and config.peak is not None:
+        needed = config.flops.of(data.document_lengths(step), data.target_count(step))
+        mfu = needed / (seconds * config.peak * engine.world)
+    return MetricPoint(
+        step=step + 1,
+        loss=measured.loss,
+        learning_rate=config.schedule.at(step),
+        grad_norm=measured.norm,
+        epoch=data.epoch(step + 1),
+        tokens_per_second=measured.tokens / seconds,
+        eval_loss=eval_loss,
+        mfu=mfu,
+        memory_bytes=measured.memory,
+    )
 
 
 @torch.no_grad()
@@ -121,37 +175,53 @@ def evaluate(engine: Engine, rows: PackedRows, micro_batch: int) -> float:
     return float(engine.sum(total)) / max(1, int(rows.target_counts.sum()))
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """One update, over all workers; ``memory`` is the largest peak of any of them, in bytes."""
+
+    loss: float
+    norm: float
+    tokens: int
+    memory: int
+
+
 def _step(
-    engine: Engine, data: BatchPlan, config: LoopConfig, step: int
-) -> tuple[float, float, int]:
-    """One update; its mean loss, gradient norm and tokens, over all workers."""
+    engine: Engine, data: BatchPlan, config: LoopConfig, hooks: Hooks, step: int
+) -> _Measured:
     # Whatever is drawn in a step follows from the step, so that a resumed run draws the same.
     torch.manual_seed(((data.seed << 32) + step) * 65536 + engine.rank)
+    hooks.on_phase(step, "reading its rows")
     # Gradients are averaged over the workers, so the mean over targets needs the factor back.
     scale = engine.world / max(1, data.target_count(step))
-    sums = torch.zeros(2, dtype=torch.float64)
     batches = list(data.micro_batches(step, engine.rank, engine.world, config.micro_batch))
+    hooks.on_phase(step, "computing")
+    own = torch.zeros((), dtype=torch.float64, device=engine.device)
     for number, batch in enumerate(batches, start=1):
         loss = engine.loss(batch.to(engine.device)) * scale
         engine.backward(loss, last=number == len(batches))
-        sums += torch.tensor([float(loss.detach()), batch.tokens], dtype=torch.float64)
-    total, tokens = engine.sum(sums).tolist()
+        own += loss.detach()
+    hooks.on_phase(step, "averaging the loss")
+    sums = torch.zeros(2 + engine.world, dtype=torch.float64)
+    sums[0], sums[1] = own.cpu(), sum(batch.tokens for batch in batches)
+    sums[2 + engine.rank] = peak_memory(engine.device)
+    total, tokens, *memories = engine.sum(sums).tolist()
     mean = total / engine.world
     if not math.isfinite(mean):
         raise _diverged("loss", step)
+    hooks.on_phase(step, "updating")
     norm = engine.step(config.schedule.at(step))
     if not math.isfinite(norm):
         raise _diverged("gradient norm", step)
-    return mean, norm, int(tokens)
+    return _Measured(mean, norm, int(tokens), int(max(memories)))
 
 
 def _account(
-    result: LoopResult, data: BatchPlan, step: int, loss: float, tokens: int, seconds: float
+    result: LoopResult, data: BatchPlan, step: int, measured: _Measured, seconds: float
 ) -> None:
     result.steps = step + 1
-    result.final_loss = loss
-    result.losses.append(loss)
-    result.tokens += tokens
+    result.final_loss = measured.loss
+    result.losses.append(measured.loss)
+    result.tokens += measured.tokens
     result.targets += data.target_count(step)
     result.seconds += seconds
 

@@ -47,7 +47,8 @@ class TrainPlan:
 
     ``dataset_path`` is the storage path of a directory with ``train/*.parquet`` and, where there
     is one, ``validation/*.parquet``. Checkpoints are taken every ``checkpoint_every`` steps and
-    at the end; ``max_failures`` dead workers are replaced.
+    at the end; ``max_failures`` dead workers are replaced. ``start_from`` is the storage path of
+    an older job's checkpoint, ``factor_seed`` the seed of that job's PiSSA factors.
     """
 
     job_id: str
@@ -59,6 +60,14 @@ class TrainPlan:
     max_failures: int = 3
     factor_niter: int | None = 8
     """Power iterations of PiSSA's decomposition; ``None`` decomposes in full."""
+
+    start_from: str | None = None
+    factor_seed: int | None = None
+
+    @property
+    def zero_stage(self) -> int:
+        """DeepSpeed's stage; 0 where none was given or chosen."""
+        return self.config.zero_stage or 0
 
     @property
     def max_length(self) -> int:
@@ -80,7 +89,8 @@ class TrainResult:
     ``adapter_path`` is a storage path: a plain LoRA in PEFT's format, or a whole model in
     safetensors after ``full``. ``tokens_per_second`` counts no padding and only the steps of the
     attempt that finished. ``logit_difference`` is the largest difference that was found between
-    the trained model and the published files.
+    the trained model and the published files. ``mfu`` is the mean over those steps, ``null`` where
+    the device's peak is not known.
     """
 
     steps: int
@@ -90,7 +100,30 @@ class TrainResult:
     tokens_per_second: float | None
     adapter_path: str
     logit_difference: float
+    stopped_early: bool = False
+    mfu: float | None = None
+    peak_memory_bytes: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-serialisable mapping."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What was measured of a plan before it is carried out.
+
+    ``sampled`` of ``examples`` were tokenised: ``dropped`` of them were of no use, ``truncated``
+    cut; the others became ``tokens``, ``trained`` of them, in ``rows``. The time is that of one
+    worker's forward and backward pass over a micro-batch of full rows.
+    """
+
+    examples: int
+    sampled: int
+    dropped: int
+    truncated: int
+    tokens: int
+    trained: int
+    rows: int
+    device_name: str
+    seconds_per_micro_batch: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import torch
 from aiforge.errors import Failure
 from aiforge.modeling.bases import BaseModel
 from aiforge.modeling.load import load_model, load_tokenizer, save_tokenizer
+from aiforge.modeling.lora import adapter_state, adapters_of, inject, load_adapter_state
+from aiforge.modeling.pissa import apply_factors
 from aiforge.modeling.publish import load_adapter, publish_adapter
 from aiforge.storage import Storage, adapter_dir, model_dir
 from aiforge.training import attention
@@ -26,14 +28,28 @@ TOLERANCE = {torch.float32: 2e-3, torch.bfloat16: 0.5}
 base in bfloat16 alone gives a tenth."""
 
 
+@dataclass(frozen=True)
+class Published:
+    """How the published files compare, as largest differences of a logit.
+
+    ``quantization`` is what a base in 4 bits was off by; the files stand on the original base.
+    """
+
+    difference: float
+    quantization: float | None = None
+
+
 def publish(
     plan: TrainPlan, storage: Storage, engine: Engine, model: Any, rows: PackedRows
-) -> tuple[str, float]:
+) -> tuple[str, Published]:
     """Write the adapter (or the model, after ``full``) and compare it; all workers must call.
 
+    After training on a base in 4 bits the files are compared to the trained adapters on the base
+    in full, since they could not equal both.
+
     Returns:
-        Storage path of what was published and the largest difference of logits; meaningful on
-        rank 0 alone, as only that worker writes.
+        Storage path of what was published and how it compares; meaningful on rank 0 alone, as
+        only that worker writes.
 
     Raises:
         Failure: The written files do not give the trained model; nothing is published then.
@@ -46,27 +62,71 @@ def publish(
     target = model_dir(plan.job_id) if is_full else adapter_dir(plan.job_id)
     with tempfile.TemporaryDirectory() as scratch, engine.gathered():
         if engine.rank != 0:
-            return target, 0.0
+            return target, Published(0.0)
         local = Path(scratch) / "published"
         if is_full:
             model.save_pretrained(local)
             save_tokenizer(load_tokenizer(plan.base), local)
         else:
             publish_adapter(model, local, plan.base)
-        difference = _compare(plan, local, probe, expected)
+        _release_base(model)
+        trained = expected
+        if plan.config.quantize_base:
+            expected = _in_full(plan, model, probe)
+        found = _of_files(plan, local, probe)
+        difference = _agree(found, expected)
         storage.upload(local, target)
-    return target, difference
+    lost = float((found - trained).abs().max()) if plan.config.quantize_base else None
+    return target, Published(difference, lost)
 
 
-def _compare(plan: TrainPlan, local: Path, probe: Batch, expected: torch.Tensor) -> float:
-    dtype = torch.bfloat16 if expected.is_cuda else torch.float32
+def _release_base(trained: Any) -> None:
+    """Make room for a second base; of the trained model only what was trained is still needed."""
+    for parameter in trained.parameters():
+        is_divided = hasattr(parameter, "ds_id")  # ZeRO stage 3 keeps its own account of these
+        if not parameter.requires_grad and not is_divided:
+            parameter.data = parameter.data.new_empty(0)
+    for _, adapter in adapters_of(trained):
+        adapter.packed = None
+
+
+def _of_files(plan: TrainPlan, local: Path, probe: Batch) -> torch.Tensor:
+    """Logits of what was written, loaded anew."""
     is_full = plan.config.method == "full"
-    base = BaseModel(plan.base.name, str(local)) if is_full else plan.base
-    fresh = load_model(base, dtype=dtype, device=expected.device, attention=attention.register())
+    fresh = _load(BaseModel(plan.base.name, str(local)) if is_full else plan.base, probe)
     if not is_full:
         load_adapter(fresh, local)
-    with torch.no_grad():
-        found = CausalLoss(fresh)(probe, logits=True)
+    return _logits(fresh, probe)
+
+
+def _in_full(plan: TrainPlan, trained: Any, probe: Batch) -> torch.Tensor:
+    """Logits of trained adapters on the base as it was before it was quantized."""
+    fresh = _load(plan.base, probe)
+    config = plan.config
+    adapters = inject(
+        fresh, rank=config.rank, alpha=config.rank, targets=config.target_modules, seed=None
+    )
+    initial = {name: adapter.initial for name, adapter in adapters_of(trained)}
+    if config.method == "pissa":
+        apply_factors(adapters, initial)
+    load_adapter_state(fresh, adapter_state(trained))
+    return _logits(fresh, probe)
+
+
+def _load(base: BaseModel, probe: Batch) -> Any:
+    device = probe.input_ids.device
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    return load_model(base, dtype=dtype, device=device, attention=attention.register())
+
+
+@torch.no_grad()
+def _logits(model: Any, probe: Batch) -> torch.Tensor:
+    logits: torch.Tensor = CausalLoss(model)(probe, logits=True)
+    return logits
+
+
+def _agree(found: torch.Tensor, expected: torch.Tensor) -> float:
+    dtype = torch.bfloat16 if expected.is_cuda else torch.float32
     difference = float((found - expected).abs().max())
     if not difference <= TOLERANCE[dtype]:
         raise Failure(

@@ -25,6 +25,7 @@ from ray.train.v2._internal.execution.failure_handling.default import DefaultFai
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
 from aiforge.errors import AIForgeError, Cancelled, Failure
+from aiforge.schemas.jobs import JobConfig
 
 log = logging.getLogger(__name__)
 
@@ -108,13 +109,17 @@ def deliberate(error: TrainingFailedError) -> AIForgeError | None:
     return None
 
 
-def translated(error: TrainingFailedError) -> AIForgeError:
+def translated(error: TrainingFailedError, config: JobConfig) -> AIForgeError:
     """The platform's error for what Ray Train gave up on."""
     if (cause := deliberate(error)) is not None:
         return cause
     log.error("Training failed: %s", error)
     causes = getattr(error, "worker_failures", {}) or {0: error}
     first = next(iter(causes.values()))
+    if any(isinstance(cause, ray.exceptions.OutOfMemoryError) for cause in causes.values()):
+        from aiforge.training.watch import out_of_memory
+
+        return out_of_memory(config, "on a node, so that Ray ended a worker")
     line = (str(first).strip() or type(first).__name__).splitlines()[-1]
     return Failure(
         f"The workers failed again and again; the last error was: {line[:500]}. "

@@ -1,4 +1,4 @@
-"""Tokenise and pack a dataset with Ray Data, once for all jobs that would do the same."""
+"""What is done on the cluster before training: packing a dataset once for all, and probing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 
 import ray
 
+from aiforge.errors import AIForgeError
 from aiforge.storage import Storage
-from aiforge.training.plan import Reporter, TrainPlan
+from aiforge.training.plan import Probe, Reporter, TrainPlan
 from aiforge.training.prepare import (
     PackStats,
     Prepared,
@@ -65,3 +66,24 @@ def _pack(plan: TrainPlan, key: str, files: list[str]) -> list[tuple[str, PackSt
 def _pack_row(plan: TrainPlan, key: str, row: dict[str, Any]) -> dict[str, Any]:
     stats = pack_file(Storage(plan.storage_uri), plan, key, row["file"])
     return {"file": row["file"], "stats": json.dumps(asdict(stats))}
+
+
+async def probe_on_cluster(plan: TrainPlan) -> Probe:
+    """Measure a plan in a task, on a GPU where the cluster has any."""
+    gpus = 1 if ray.cluster_resources().get("GPU") else 0
+    task = ray.remote(_probe).options(num_cpus=0, num_gpus=gpus, max_retries=0)
+    try:
+        probed: Probe = await task.remote(plan)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, AIForgeError):
+            raise error.cause from error
+        raise
+    return probed
+
+
+def _probe(plan: TrainPlan) -> Probe:
+    import torch
+
+    from aiforge.training.probe import probe
+
+    return probe(plan, torch.device("cuda" if torch.cuda.is_available() else "cpu"))

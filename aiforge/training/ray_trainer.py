@@ -7,6 +7,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,12 @@ from ray.train import (
 from ray.train.torch import TorchConfig
 from ray.train.v2.api.exceptions import TrainingFailedError
 
+from aiforge.modeling import bases
+from aiforge.modeling.linears import Shape
+from aiforge.schemas.jobs import JobConfig
 from aiforge.storage import Storage, run_dir, train_result_file
+from aiforge.training import estimate
+from aiforge.training.group import GroupSession
 from aiforge.training.plan import Reporter, TrainPlan, TrainResult
 from aiforge.training.prepare import Prepared
 from aiforge.training.ray_controller import AbortableTrainer, OnController, translated
@@ -54,6 +60,7 @@ def fit(
     storage = Storage(plan.storage_uri)
     if storage.exists(train_result_file(plan.job_id)):
         return TrainResult(**storage.read_json(train_result_file(plan.job_id)))
+    plan = _settled(plan, report)
     report.progress(0.0, "preparing data")
     prepared = prepare(plan, report)
     report.progress(0.0, "starting workers")
@@ -62,14 +69,14 @@ def fit(
         _worker,
         train_loop_config={"plan": plan, "prepared": prepared, "reporter": report},
         torch_config=TorchConfig(backend="nccl" if _gpus() else "gloo"),
-        scaling_config=_scaling(plan.config.num_workers),
+        scaling_config=_scaling(plan.config),
         run_config=_run_config(plan, storage),
     )
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     try:
         result = trainer.fit()
     except TrainingFailedError as error:
-        raise translated(error) from error
+        raise translated(error, plan.config) from error
     assert isinstance(result.return_value, TrainResult)
     return result.return_value
 
@@ -85,33 +92,20 @@ def _worker(config: dict[str, Any]) -> TrainResult | None:
     return result if session.rank == 0 else None
 
 
-class _RaySession:
-    """A worker's place in Ray Train's group (see ``worker.Session``)."""
+class _RaySession(GroupSession):
+    """A worker's place in Ray Train's group; its checkpoints go to the run's storage."""
 
     def __init__(self) -> None:
         from ray.train.torch import get_device
 
         context = ray.train.get_context()
-        self.rank: int = context.get_world_rank()
-        self.world: int = context.get_world_size()
-        self.local_world: int = context.get_local_world_size()
-        self.device = get_device()
-
-    def gather(self, value: Any) -> list[Any]:
-        """Every worker's value, in the order of ranks."""
-        from torch import distributed
-
-        values: list[Any] = [None] * self.world
-        distributed.all_gather_object(values, value)
-        return values
-
-    def engine(self, module: Any, optimizers: Any, plan: TrainPlan) -> Any:
-        """DeepSpeed on the group's own process group."""
-        from aiforge.training.deepspeed_config import shipped_config
-        from aiforge.training.deepspeed_engine import DeepSpeedEngine
-
-        config = shipped_config(plan.config.zero_stage)
-        return DeepSpeedEngine(module, optimizers, config, self.device)
+        super().__init__(
+            context.get_world_rank(),
+            context.get_world_size(),
+            context.get_local_world_size(),
+            get_device(),
+            Path(),
+        )
 
     @contextmanager
     def restore(self) -> Iterator[Path | None]:
@@ -152,15 +146,40 @@ def _gpus() -> float:
     return float(ray.cluster_resources().get("GPU", 0.0))
 
 
-def _scaling(workers: int) -> ScalingConfig:
+def _settled(plan: TrainPlan, report: Reporter) -> TrainPlan:
+    """The plan with its ZeRO stage chosen for this cluster; says what was chosen, and why."""
+    shape, config = Shape.of(bases.read_config(plan.base)), plan.config
+    room = estimate.room(ray.cluster_resources(), config.num_workers)
+    config, reason = estimate.choose_stage(shape, config, plan.max_length, room)
+    memory = estimate.estimate(shape, config, plan.max_length, room.device)
+    report.log(
+        f"Plan: {config.method} of {plan.base.name} on {_workers(config)} ({room.device}), "
+        f"{plan.rows_per_step} rows of up to {plan.max_length} tokens per step; {reason}; "
+        f"about {memory.peak / estimate.GIB:.1f} GiB per worker, of which "
+        f"{memory.weights / estimate.GIB:.1f} weights, "
+        f"{memory.activations / estimate.GIB:.1f} activations, "
+        f"{memory.logits / estimate.GIB:.1f} logits"
+    )
+    return replace(plan, config=config)
+
+
+def _workers(config: JobConfig) -> str:
+    least = config.min_workers or config.num_workers
+    span = f"{least} to {config.num_workers}" if least < config.num_workers else f"{least}"
+    return f"{span} worker{'s' if config.num_workers > 1 else ''}"
+
+
+def _scaling(config: JobConfig) -> ScalingConfig:
     """Workers that fit into the cluster, be it as small as one core.
 
     On CPU each asks for less than its share, so that other actors of the platform still fit
     beside them; how many threads compute follows from the node's cores, not from this number.
     """
+    least, most = config.min_workers or config.num_workers, config.num_workers
+    workers = most if least == most else (least, most)
     if _gpus():
         return ScalingConfig(num_workers=workers, use_gpu=True)
-    share = float(ray.cluster_resources().get("CPU", 1.0)) / workers
+    share = float(ray.cluster_resources().get("CPU", 1.0)) / most
     return ScalingConfig(
         num_workers=workers, resources_per_worker={"CPU": round(min(1.0, 0.75 * share), 3)}
     )

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from pydantic import TypeAdapter
 
 from aiforge.api import examples
-from aiforge.schemas import artifacts, datasets, exports, health, jobs, models, sources
+from aiforge.schemas import artifacts, datasets, exports, health, jobs, models, plans, sources
 from aiforge.schemas.common import Message
 
 TYPES: list[tuple[Any, Any]] = [
@@ -26,6 +26,7 @@ TYPES: list[tuple[Any, Any]] = [
     (examples.GENERATED, datasets.GenerateResponse),
     (examples.FINE_TUNE_REQUEST, jobs.FineTuneRequest),
     (examples.FINE_TUNED, jobs.FineTuneResponse),
+    (examples.TRAINING_PLAN, plans.TrainingPlan),
     (examples.JOB, jobs.Job),
     (examples.METRICS, jobs.JobMetricsHistory),
     (examples.LOGS, jobs.JobLogs),

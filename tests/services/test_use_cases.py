@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 import pytest
 
 from aiforge.errors import Conflict, InternalError, InvalidInput, NotFound, Unavailable
-from aiforge.modeling import bases
 from aiforge.schemas.common import Page
 from aiforge.schemas.datasets import DatasetStatus, GenerateRequest
 from aiforge.schemas.jobs import FineTuneRequest
@@ -194,16 +193,6 @@ def test_a_job_is_queued_with_what_it_will_occupy(services: Services, base_model
     assert do(jobs.metrics(services, response.job_id)).steps == []
 
 
-def test_a_cluster_with_gpus_trains_on_them(settings: Settings, services: Services) -> None:
-    with_gpus = Services(
-        services.state, services.storage, settings, cluster_resources=lambda: {"GPU": 4.0}
-    )
-    base = bases.BaseModel(name="Llama-3.2-3B", location="x/y", is_local=False)
-    need = preflight.train_resources(fine_tune("ds", "b", num_workers=2), base, with_gpus.gpus)
-    assert need.gpus == 2.0
-    assert need.memory_bytes > 2 * 12_000_000_000
-
-
 def test_an_unknown_base_model_or_dataset_is_named(services: Services, base_model: str) -> None:
     with pytest.raises(InvalidInput) as unknown:
         do(jobs.fine_tune(services, fine_tune("ds-none", "no-such-model")))
@@ -211,16 +200,6 @@ def test_an_unknown_base_model_or_dataset_is_named(services: Services, base_mode
     with pytest.raises(InvalidInput) as missing:
         do(jobs.fine_tune(services, fine_tune("ds-none", base_model)))
     assert missing.value.detail["field"] == "datasetId"
-
-
-@pytest.mark.parametrize("changes", [{"resume_from": "job-1"}, {"quantize_base": True}])
-def test_an_option_without_effect_is_refused(
-    services: Services, base_model: str, changes: dict[str, Any]
-) -> None:
-    request = fine_tune(ready_dataset(services, base_model), base_model, **changes)
-
-    with pytest.raises(InvalidInput, match="not available"):
-        do(jobs.fine_tune(services, request))
 
 
 def test_a_full_disk_refuses_new_work_with_the_remedy(

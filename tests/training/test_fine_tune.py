@@ -10,54 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from fitting import Recorder, fit, prepare
 
 from aiforge.errors import Failure, InvalidInput
-from aiforge.schemas.runs import MetricPoint
 from aiforge.storage import Storage
 from aiforge.training import publication
-from aiforge.training.plan import Silence, TrainPlan, TrainResult
-from aiforge.training.prepare import (
-    Prepared,
-    check,
-    dataset_files,
-    describe,
-    find_prepared,
-    finish,
-    pack_file,
-    pack_key,
-)
-from aiforge.training.worker import LocalSession, run
-
-
-class Recorder(Silence):
-    """Keeps what is reported."""
-
-    def __init__(self) -> None:
-        self.points: list[MetricPoint] = []
-        self.lines: list[str] = []
-        self.stages: list[str | None] = []
-        self.figures: dict[str, Any] = {}
-
-    def metrics(self, points: Any) -> None:
-        self.points.extend(points)
-
-    def log(self, message: str, level: str = "info") -> None:
-        self.lines.append(message)
-
-    def progress(self, fraction: float, stage: str | None = None, **metrics: Any) -> None:
-        self.stages.append(stage)
-        self.figures |= metrics
-
-
-def prepare(plan: TrainPlan) -> Prepared:
-    storage = Storage(plan.storage_uri)
-    key = pack_key(storage, plan)
-    files = dataset_files(storage, plan.dataset_path)
-    return finish(storage, key, [(file, pack_file(storage, plan, key, file)) for file in files])
-
-
-def fit(plan: TrainPlan, directory: Path, recorder: Recorder | None = None) -> TrainResult:
-    return run(plan, prepare(plan), LocalSession(directory), recorder or Recorder())
+from aiforge.training.plan import TrainPlan
+from aiforge.training.prepare import check, dataset_files, describe, find_prepared, pack_key
 
 
 @pytest.mark.parametrize("method", ["pissa", "lora", "full"])

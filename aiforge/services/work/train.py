@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from aiforge.errors import Failure
 from aiforge.evaluation.ray_validate import measure_perplexity
 from aiforge.modeling.bases import resolve_base_model
-from aiforge.schemas.jobs import ValidationMetrics
+from aiforge.schemas.jobs import JobConfig, ValidationMetrics
 from aiforge.services.context import RunContext
+from aiforge.state import jobs
 from aiforge.state.jobs import TrainSpec
 from aiforge.state.outcomes import TrainOutcome
 from aiforge.storage import dataset_dir
+from aiforge.training.older_job import newest_checkpoint
 from aiforge.training.plan import TrainPlan, TrainResult
 from aiforge.training.ray_trainer import fit
 
@@ -30,6 +33,7 @@ def execute(context: RunContext) -> dict[str, Any]:
         config=spec.config,
         storage_uri=context.settings.resolved_storage_uri,
         dataset_path=dataset_dir(spec.dataset_id),
+        **_taken_up(context, spec.config),
     )
     result = fit(
         plan,
@@ -38,6 +42,22 @@ def execute(context: RunContext) -> dict[str, Any]:
     )
     context.check_cancelled()
     return _outcome(context, plan, result).model_dump(by_alias=False)
+
+
+def _taken_up(context: RunContext, config: JobConfig) -> dict[str, Any]:
+    """Where a plan starts that takes up an older job: its checkpoint, on its factors."""
+    if config.resume_from is None:
+        return {}
+    older = context.state.call_sync(jobs.get, config.resume_from)
+    checkpoint = newest_checkpoint(context.storage, older.id)
+    if checkpoint is None:
+        raise Failure(
+            f"The checkpoint of {older.id} is gone since this job was queued; "
+            "start a new one without resumeFrom.",
+            code="no_checkpoint",
+        )
+    seed = context.state.call_sync(jobs.factor_seed, older.id)
+    return {"start_from": checkpoint, "factor_seed": seed}
 
 
 def _outcome(context: RunContext, plan: TrainPlan, result: TrainResult) -> TrainOutcome:
@@ -50,6 +70,9 @@ def _outcome(context: RunContext, plan: TrainPlan, result: TrainResult) -> Train
         tokens_per_second=result.tokens_per_second,
         eval_loss=result.eval_loss,
         logit_difference=result.logit_difference,
+        stopped_early=result.stopped_early,
+        mfu=result.mfu,
+        peak_memory_bytes=result.peak_memory_bytes,
     )
     rows = f"{plan.dataset_path}/validation"
     if not context.storage.names(rows):
