@@ -63,6 +63,30 @@ class SyncStarted(Wire):
     message: str
 
 
+class SourceCommit(Wire):
+    """One commit of a repository."""
+
+    id: str
+    at: Timestamp
+    subject: str
+
+
+class SourceHistory(Wire):
+    """Where the last sync of a repository stands among its commits.
+
+    ``commit_count`` are those since ``previous_commit``, ``None`` where that is unknown or nothing
+    was read before; ``commits`` names the newest 100 of them. ``rewritten`` says that the earlier
+    commit is no ancestor any more.
+    """
+
+    commit: str
+    branch: str
+    previous_commit: str | None = None
+    commit_count: int | None = None
+    commits: list[SourceCommit] = Field(default_factory=list)
+    rewritten: bool = False
+
+
 class Source(Wire):
     """One data source; ``revision`` is the commit (or content hash) that was read last."""
 
@@ -78,6 +102,7 @@ class Source(Wire):
     skipped_count: int = 0
     total_bytes: int = 0
     revision: str | None = None
+    history: SourceHistory | None = None
     created_at: Timestamp
     last_synced_at: Timestamp | None = None
     progress: float = 0.0

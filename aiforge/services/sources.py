@@ -41,7 +41,8 @@ async def create_git(
         Conflict: The key was used for another request.
         Unavailable: The disk is full.
     """
-    parse_remote(request.url, services.settings.source_roots)
+    settings = services.settings
+    parse_remote(request.url, settings.source_roots, settings.source_hosts)
     preflight.require_disk(services.settings, services.storage)
     new = NewSource(
         id=new_id("src"),

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from aiforge.errors import Failure
+from aiforge.sources.credentials import Credentials
 from aiforge.sources.limits import Deadline
 from aiforge.sources.remote import Remote, resolve_host
 
@@ -59,15 +60,6 @@ _INHERITED = (
     "no_proxy",
 )
 
-_SSH_OPTIONS = (
-    "BatchMode=yes",
-    "ClearAllForwardings=yes",
-    "ConnectTimeout=30",
-    "ForwardAgent=no",
-    "PermitLocalCommand=no",
-    "StrictHostKeyChecking=yes",
-)
-
 
 class GitCommands:
     """Runs git commands on one repository; a context manager that owns a private ``HOME``.
@@ -75,15 +67,17 @@ class GitCommands:
     Args:
         repository: The bare repository.
         deadline: No command runs past it.
-        ssh_key: Private key for ``ssh`` remotes; the user's own keys when absent.
+        credentials: What opens private remotes.
     """
 
-    def __init__(self, repository: Path, deadline: Deadline, ssh_key: Path | None = None) -> None:
+    def __init__(
+        self, repository: Path, deadline: Deadline, credentials: Credentials | None = None
+    ) -> None:
         if shutil.which("git") is None:
             raise Failure("git is not installed. Install it (`apt install git`).", code="no_git")
         self.repository = repository
         self.deadline = deadline
-        self._ssh_key = ssh_key
+        self._credentials = credentials or Credentials()
         self._home = tempfile.TemporaryDirectory(prefix="aiforge-git-")
 
     def __enter__(self) -> GitCommands:
@@ -129,14 +123,16 @@ class GitCommands:
         for name in _INHERITED:
             if name in os.environ:
                 yield name, os.environ[name]
-        trusted = Path(self._home.name) / "gitconfig"
+        home = Path(self._home.name)
+        askpass = self._credentials.askpass(remote, home) if remote else None
+        trusted = home / "gitconfig"
         if remote and remote.protocol == "file" and not trusted.exists():
             trusted.write_text(_safe_directories())
         yield from {
             "HOME": self._home.name,
             "LC_ALL": "C",
             "GIT_ALLOW_PROTOCOL": remote.protocol if remote else "none",
-            "GIT_ASKPASS": "/bin/false",
+            "GIT_ASKPASS": askpass or "/bin/false",
             "GIT_CONFIG_GLOBAL": str(trusted) if trusted.exists() else os.devnull,
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_LFS_SKIP_SMUDGE": "1",
@@ -145,15 +141,8 @@ class GitCommands:
             "GIT_TERMINAL_PROMPT": "0",
         }.items()
         if remote and remote.protocol == "ssh":
-            yield "GIT_SSH_COMMAND", self._ssh_command(remote)
+            yield "GIT_SSH_COMMAND", self._credentials.ssh_command(remote)
             yield "GIT_SSH_VARIANT", "ssh"
-
-    def _ssh_command(self, remote: Remote) -> str:
-        options = [*_SSH_OPTIONS, f"HostKeyAlias={remote.host}"]
-        options.append(f"HostName={resolve_host(remote)[0]}")
-        if self._ssh_key:
-            options += [f"IdentityFile={self._ssh_key}", "IdentitiesOnly=yes"]
-        return " ".join(["ssh", "-F", "/dev/null", *(f"-o '{option}'" for option in options)])
 
     def _pinned(self, remote: Remote) -> Iterator[str]:
         if remote.protocol == "https" and (addresses := resolve_host(remote)):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from aiforge.errors import AIForgeError, Failure, InvalidInput
 from aiforge.sources.commands import GitCommands, GitError
+from aiforge.sources.history import DEPTH
 from aiforge.sources.limits import Limits
 from aiforge.sources.remote import Remote
 from aiforge.sources.snapshot import Entry
@@ -35,12 +36,14 @@ _FAULTS = (
         r"Authentication failed|could not read (Username|Password)|terminal prompts disabled"
         r"|Permission denied|HTTP 40[13]|returned error: 40[13]",
         "source_unreachable",
-        "it does not exist or is private; use an ssh:// address whose key may read it",
+        "it does not exist or is private; have the operator bind a token to its host "
+        "(AIFORGE_GIT_TOKENS), or use an ssh:// address whose key may read it",
     ),
     (
         "Host key verification failed",
         "source_unreachable",
-        "the host is not in the platform user's ~/.ssh/known_hosts; add its key there",
+        "the host is not in the platform user's ~/.ssh/known_hosts; add its key there, or to the "
+        "file that AIFORGE_GIT_KNOWN_HOSTS names",
     ),
     (
         r"returned error: 30\d|redirect",
@@ -116,7 +119,10 @@ class Mirror:
         )
 
     def fetch(self, remote: Remote, head: Head, progress: Callable[[float], None]) -> str:
-        """Bring the tip of a branch here, without its history, and return its commit.
+        """Bring the tip of a branch here, with some of its history, and return its commit.
+
+        The first fetch brings the newest commits, or the tip alone where those are too large;
+        later ones bring what came since.
 
         Raises:
             Failure: ``source_unreachable``, ``source_unsafe``, ``source_too_large``,
@@ -125,20 +131,28 @@ class Mirror:
         existed = (self._directory / "HEAD").exists()
         if existed:
             self._clear_leftovers()
-        else:
-            self._create(head)
-        try:
-            self._transfer(remote, head, progress)
-        except GitError as fault:
-            if not existed:
-                raise self._explain(fault) from fault
-            # A mirror is only a cache: one that a crash has damaged is made again.
-            self._create(head)
             try:
                 self._transfer(remote, head, progress)
-            except GitError as second:
-                raise self._explain(second) from second
+            except GitError:
+                # A mirror is only a cache: one that a crash has damaged is made again.
+                self._begin(remote, head, progress)
+        else:
+            self._begin(remote, head, progress)
         return self._git.run("rev-parse", "--verify", f"{_HEAD_REF}^{{commit}}").decode().strip()
+
+    def _begin(self, remote: Remote, head: Head, progress: Callable[[float], None]) -> None:
+        """Fetch into a mirror that is made for it."""
+        try:
+            self._create(head)
+            try:
+                self._transfer(remote, head, progress, f"--depth={DEPTH}")
+            except Failure as failure:
+                if failure.code != "source_too_large":
+                    raise
+                self._create(head)
+                self._transfer(remote, head, progress, "--depth=1")
+        except GitError as fault:
+            raise self._explain(fault) from fault
 
     def entries(self, commit: str) -> Iterator[Entry]:
         """The files of a commit in the order of its tree.
@@ -183,10 +197,12 @@ class Mirror:
             for path in self._directory.glob(pattern):
                 path.unlink(missing_ok=True)
 
-    def _transfer(self, remote: Remote, head: Head, progress: Callable[[float], None]) -> None:
+    def _transfer(
+        self, remote: Remote, head: Head, progress: Callable[[float], None], *options: str
+    ) -> None:
         source = head.branch if head.branch == "HEAD" else f"refs/heads/{head.branch}"
         arguments = (
-            *("fetch", "--progress", "--depth=1", "--update-shallow", "--no-tags", "--force"),
+            *("fetch", "--progress", *options, "--update-shallow", "--no-tags", "--force"),
             *("--no-write-fetch-head", "--", remote.address, f"+{source}:{_HEAD_REF}"),
         )
         with self._git.start(*arguments, remote=remote) as running:

@@ -69,8 +69,9 @@ def parse_remote(
         raise _refused(url, f"{parts.scheme}:// addresses")
     if parts.password is not None or (parts.scheme == "https" and parts.username is not None):
         raise InvalidInput(
-            "The URL holds credentials, which would be stored and shown. Leave them out; "
-            "use an ssh:// address with a key for a private repository.",
+            "The URL holds credentials, which would be stored and shown. Leave them out; for a "
+            "private repository the operator binds a token to its host (AIFORGE_GIT_TOKENS) or "
+            "gives an ssh key (AIFORGE_GIT_SSH_KEY).",
             code="url_has_credentials",
             field="url",
         )

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from aiforge.languages import language_of
 from aiforge.schemas.common import Timestamp, Wire, utc_now
-from aiforge.schemas.sources import SourceFile
+from aiforge.schemas.sources import SourceFile, SourceHistory
 from aiforge.sources.filters import FILTERS_VERSION
 from aiforge.storage import Storage, latest_snapshot, snapshot_dir
 
@@ -77,6 +77,10 @@ class Manifest(Wire):
     languages: dict[str, int] = Field(default_factory=dict)
     licenses: dict[str, int] = Field(default_factory=dict)
     skipped: dict[str, int] = Field(default_factory=dict)
+    history: SourceHistory | None = None
+    changes: int = 0
+    """Rows of ``changes.parquet``: recent commits that questions can be asked about."""
+
     license_files: dict[str, tuple[str, str | None]] = Field(default_factory=dict)
     """Blob and licence of each licence file by path, so that none is read twice."""
 
@@ -110,14 +114,19 @@ def list_files(storage: Storage, snapshot: str) -> list[SourceFile]:
     return sorted(files, key=lambda file: file.path)
 
 
-def latest(storage: Storage, source_id: str) -> str | None:
-    """Directory of the snapshot of a source that was read last and can be built upon."""
+def latest_read(storage: Storage, source_id: str) -> str | None:
+    """Directory of the snapshot of a source that was read last."""
     pointer = latest_snapshot(source_id)
     if not storage.exists(pointer):
         return None
     revision = storage.read_json(pointer)["revision"]
-    directory = snapshot_dir(source_id, revision)
-    if not exists(storage, source_id, revision):
+    return snapshot_dir(source_id, revision) if exists(storage, source_id, revision) else None
+
+
+def latest(storage: Storage, source_id: str) -> str | None:
+    """Directory of the snapshot of a source that was read last and can be built upon."""
+    directory = latest_read(storage, source_id)
+    if directory is None:
         return None
     usable = read_manifest(storage, directory).filters_version == FILTERS_VERSION
     return directory if usable else None

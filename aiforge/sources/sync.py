@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiforge.errors import Failure, InvalidInput
+from aiforge.schemas.sources import SourceHistory
 from aiforge.settings import get_settings
 from aiforge.sources import snapshot, uploads
 from aiforge.sources.commands import GitCommands
+from aiforge.sources.credentials import Credentials
 from aiforge.sources.filters import Filters
 from aiforge.sources.git import Mirror
+from aiforge.sources.history import History
 from aiforge.sources.licenses import is_license_file
 from aiforge.sources.limits import Deadline, Limits, Progress
 from aiforge.sources.remote import Remote, check_branch, git_directory, parse_remote
@@ -25,6 +28,7 @@ from aiforge.sources.writer import Builder
 from aiforge.storage import Storage, git_mirror, latest_snapshot, snapshot_dir, source_dir
 
 __all__ = [
+    "Credentials",
     "Limits",
     "Progress",
     "SyncResult",
@@ -45,6 +49,7 @@ class SyncResult:
     skipped_count: int
     total_bytes: int
     snapshot: str
+    history: SourceHistory | None = None
 
 
 def no_progress(_fraction: float, _stage: str) -> None:
@@ -61,7 +66,7 @@ def sync_git(
     exclude: Sequence[str] = (),
     allowed_roots: Sequence[Path] = (),
     allowed_hosts: Collection[str] = (),
-    ssh_key: Path | None = None,
+    credentials: Credentials | None = None,
     limits: Limits | None = None,
     progress: Progress = no_progress,
 ) -> SyncResult:
@@ -74,14 +79,15 @@ def sync_git(
         branch: The remote's default branch when absent.
         allowed_roots: Directories below which local repositories may lie.
         allowed_hosts: Hosts whose private addresses are accepted.
-        ssh_key: Private key for ``ssh`` addresses; the user's own keys when absent.
+        credentials: What opens private repositories.
 
     Raises:
         InvalidInput: ``url_invalid``, ``url_not_allowed``, ``url_has_credentials``,
             ``path_not_allowed``, ``branch_invalid``, ``branch_not_found``, ``pattern_invalid``.
         Failure: ``source_unreachable``, ``source_unsafe``, ``source_empty``,
             ``source_no_files``, ``source_too_large``, ``source_too_many_files``,
-            ``source_timeout``, ``disk_full``, ``no_git``.
+            ``source_timeout``, ``disk_full``, ``no_git``, ``ssh_key_unreadable``,
+            ``token_missing``.
     """
     limits = limits or Limits()
     filters = Filters(include, exclude, limits)
@@ -94,7 +100,7 @@ def sync_git(
     directory = _mirror_directory(storage, source_id)
     with (
         _leaving_nothing(storage, source_id, source_dir(source_id), directory),
-        GitCommands(directory, deadline, ssh_key) as git,
+        GitCommands(directory, deadline, credentials) as git,
     ):
         mirror = Mirror(directory, git, limits, url)
         progress(0.0, "asking for the newest commit")
@@ -102,10 +108,17 @@ def sync_git(
         if reused := _reuse(storage, source_id, f"{head.commit}-{filters.digest}"):
             return reused
         commit = mirror.fetch(remote, head, lambda part: progress(0.5 * part, "fetching"))
+        log = History(git)
+        history = log.since(commit, head.branch, _previous_commit(storage, source_id))
         builder = Builder(
             storage,
             source_id,
-            Manifest(revision=f"{commit}-{filters.digest}", commit=commit, branch=head.branch),
+            Manifest(
+                revision=f"{commit}-{filters.digest}",
+                commit=commit,
+                branch=head.branch,
+                history=history,
+            ),
             read=lambda entries: mirror.read(entry.blob for entry in entries),
             previous=snapshot.latest(storage, source_id),
             filters=filters,
@@ -113,7 +126,9 @@ def sync_git(
             deadline=deadline,
             progress=lambda part, stage: progress(0.5 + 0.5 * part, stage),
         )
-        return _finish(storage, source_id, builder.build(mirror.entries(commit)))
+        return _finish(
+            storage, source_id, builder.build(mirror.entries(commit), log.changes(commit))
+        )
 
 
 def sync_local(
@@ -236,6 +251,12 @@ def _sync_entries(
     return _finish(storage, source_id, builder.build(entries))
 
 
+def _previous_commit(storage: Storage, source_id: str) -> str | None:
+    """The commit that was read last, whatever the patterns were."""
+    directory = snapshot.latest_read(storage, source_id)
+    return read_manifest(storage, directory).commit if directory else None
+
+
 def _reuse(storage: Storage, source_id: str, revision: str) -> SyncResult | None:
     if not snapshot.exists(storage, source_id, revision):
         return None
@@ -250,6 +271,7 @@ def _finish(storage: Storage, source_id: str, manifest: Manifest) -> SyncResult:
         manifest.skipped_count,
         manifest.total_bytes,
         snapshot_dir(source_id, manifest.revision),
+        manifest.history,
     )
 
 

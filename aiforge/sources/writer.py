@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from aiforge.errors import Failure
 from aiforge.languages import language_of
 from aiforge.sources.filters import Filters, read_text
+from aiforge.sources.history import CHANGES, CHANGES_FILE
 from aiforge.sources.licenses import is_license_file, license_of_file, license_of_text
 from aiforge.sources.limits import Deadline, Limits, Progress
 from aiforge.sources.snapshot import (
@@ -68,10 +69,16 @@ class Builder:
         self._skipped: list[Entry] = []
         self._license_files: list[Entry] = []
         self._rows: list[dict[str, object]] = []
+        self._read_paths: set[str] = set()
         self._block_bytes = 0
 
-    def build(self, entries: Iterable[Entry]) -> Manifest:
+    def build(
+        self, entries: Iterable[Entry], changes: Sequence[Mapping[str, str]] = ()
+    ) -> Manifest:
         """Filter, read and write; what was written is removed again if that fails.
+
+        Args:
+            changes: Rows of ``CHANGES``; those of files that are read are kept.
 
         Raises:
             Failure: ``source_empty``, ``source_no_files``, ``source_too_large``,
@@ -82,6 +89,7 @@ class Builder:
         try:
             wanted = self._select(entries)
             self._write(wanted)
+            self._keep_changes(changes)
             return self._finish(bool(wanted or self._skipped))
         except BaseException:
             self._storage.delete(self._directory)
@@ -126,6 +134,12 @@ class Builder:
             done += len(batch)
         self._flush()
 
+    def _keep_changes(self, changes: Sequence[Mapping[str, str]]) -> None:
+        kept = [dict(change) for change in changes if change["path"] in self._read_paths]
+        self._manifest.changes = len(kept)
+        if kept:
+            self._write_table(pa.Table.from_pylist(kept, CHANGES), CHANGES_FILE)
+
     def _note_license(self, entry: Entry) -> None:
         """Licence files count whatever the patterns say of them."""
         fits = (
@@ -157,6 +171,7 @@ class Builder:
 
     def _add(self, entry: Entry, text: str, license_id: str | None) -> None:
         language = language_of(entry.path, text)
+        self._read_paths.add(entry.path)
         self._rows.append(
             {
                 "path": entry.path,

@@ -24,7 +24,13 @@ from sqlalchemy import (
 from aiforge.errors import Conflict, NotFound
 from aiforge.schemas.common import Listing, Wire, new_id
 from aiforge.schemas.runs import Resources, Run, RunKind
-from aiforge.schemas.sources import Source, SourceCreated, SourceStatus, SourceType
+from aiforge.schemas.sources import (
+    Source,
+    SourceCreated,
+    SourceHistory,
+    SourceStatus,
+    SourceType,
+)
 from aiforge.state import events, lifecycles, projects, runs
 from aiforge.state.ops import read, write
 from aiforge.state.schema import Json, Moment, metadata, now, to_model
@@ -45,6 +51,7 @@ sources = Table(
     Column("total_bytes", BigInteger, nullable=False, default=0),
     Column("revision", String(128)),
     Column("snapshot", Text),
+    Column("history", Json),
     Column("run_id", ForeignKey("runs.id"), nullable=False),
     Column("error", Text),
     Column("error_code", String(64)),
@@ -74,6 +81,7 @@ class SyncOutcome(Wire):
     skipped_count: int
     total_bytes: int
     snapshot: str
+    history: SourceHistory | None = None
 
 
 class Snapshot(Wire):
@@ -151,7 +159,8 @@ def synced(connection: Connection, run: Run, outcome: SyncOutcome) -> None:
         connection,
         run.resource_id,
         SourceStatus.SYNCED,
-        **outcome.model_dump(by_alias=False),
+        **outcome.model_dump(by_alias=False, exclude={"history"}),
+        history=outcome.history and outcome.history.model_dump(mode="json"),
         last_synced_at=now(),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import ssl
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 def git_over_https(root: Path, scratch: Path) -> Iterator[tuple[int, Path]]:
     """Serve the repositories below ``root``; gives the port and the certificate.
 
-    ``/moved/…`` redirects, ``/private/…`` asks for a password.
+    ``/moved/…`` redirects, ``/private/…`` wants the user x-access-token with the password t0ken.
     """
     certificate, key = scratch / "certificate.pem", scratch / "key.pem"
     subprocess.run(
@@ -43,6 +44,9 @@ def git_over_https(root: Path, scratch: Path) -> Iterator[tuple[int, Path]]:
         thread.join()
 
 
+_PASS = f"Basic {base64.b64encode(b'x-access-token:t0ken').decode()}"
+
+
 class _Handler(BaseHTTPRequestHandler):
     root: Path
 
@@ -59,6 +63,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Location", "https://localhost" + self.path.removeprefix("/moved"))
             self.send_header("Content-Length", "0")
             self.end_headers()
+        elif path.startswith("/private/") and self.headers.get("Authorization") == _PASS:
+            self._backend(path.removeprefix("/private"), query)
         elif path.startswith("/private/"):
             self.send_response(401)
             self.send_header("WWW-Authenticate", "Basic realm=x")

@@ -13,8 +13,7 @@ from https_server import git_over_https
 from repositories import commit, git, repository
 
 from aiforge.errors import AIForgeError
-from aiforge.sources import remote
-from aiforge.sources.sync import SyncResult, read_manifest, sync_git
+from aiforge.sources.sync import Credentials, SyncResult, read_manifest, sync_git
 from aiforge.storage import Storage
 
 pytestmark = pytest.mark.skipif(
@@ -93,7 +92,32 @@ def test_git_connects_to_the_address_that_was_checked(
         return [(socket.AF_INET, 0, 0, "", ("127.0.0.2", number))]
 
     # Git's own look-up of localhost would reach the server; the pinned address has none.
-    monkeypatch.setattr(remote.socket, "getaddrinfo", answer)
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
     with pytest.raises(AIForgeError) as failed:
         sync(storage, f"https://localhost:{port}/project/.git")
     assert failed.value.code == "source_unreachable"
+
+
+def test_a_token_opens_its_host_and_stays_out_of_sight(
+    storage: Storage, project: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"https://localhost:{port}/private/project/.git"
+    monkeypatch.setenv("FORGE_TOKEN", "t0ken")
+    with pytest.raises(AIForgeError, match="AIFORGE_GIT_TOKENS"):
+        sync(storage, url)
+    elsewhere = Credentials(tokens={"example.org": "FORGE_TOKEN"})
+    with pytest.raises(AIForgeError, match="private"):
+        sync(storage, url, credentials=elsewhere)
+    for host in ("localhost", f"localhost:{port}"):
+        read = sync(storage, url, credentials=Credentials(tokens={host: "FORGE_TOKEN"}))
+        assert read.file_count == 2
+    monkeypatch.setenv("FORGE_TOKEN", "somebody:wrong")
+    with pytest.raises(AIForgeError, match="private"):
+        sync(storage, url, credentials=Credentials(tokens={"localhost": "FORGE_TOKEN"}))
+    kept = [path for path in Path(storage.root).rglob("*") if path.is_file()]
+    assert kept
+    assert not any(b"t0ken" in path.read_bytes() for path in kept)
+    monkeypatch.delenv("FORGE_TOKEN")
+    with pytest.raises(AIForgeError) as missing:
+        sync(storage, url, credentials=Credentials(tokens={"localhost": "FORGE_TOKEN"}))
+    assert missing.value.code == "token_missing"

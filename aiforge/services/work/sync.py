@@ -6,8 +6,9 @@ from typing import Any
 
 from aiforge.schemas.sources import Source
 from aiforge.services.context import RunContext
+from aiforge.settings import Settings
 from aiforge.sources.limits import Limits
-from aiforge.sources.sync import SyncResult, sync_git, sync_local, sync_upload
+from aiforge.sources.sync import Credentials, SyncResult, sync_git, sync_local, sync_upload
 from aiforge.state import sources
 
 
@@ -16,6 +17,8 @@ def execute(context: RunContext) -> dict[str, Any]:
     source = context.state.call_sync(sources.get, context.run.resource_id)
     context.log(f"Reading {source.url or source.name}")
     result = _read(context, source)
+    if result.history and result.history.commit_count:
+        context.log(f"{result.history.commit_count} commits since the last sync")
     context.log(
         f"Read {result.file_count} files ({result.total_bytes} bytes), "
         f"skipped {result.skipped_count}"
@@ -26,6 +29,7 @@ def execute(context: RunContext) -> dict[str, Any]:
         skipped_count=result.skipped_count,
         total_bytes=result.total_bytes,
         snapshot=result.snapshot,
+        history=result.history,
     ).model_dump(by_alias=False)
 
 
@@ -41,8 +45,19 @@ def _read(context: RunContext, source: Source) -> SyncResult:
             limits=limits,
             progress=context.progress,
         )
-    read = sync_git if source.type == "git" else sync_local
-    return read(
+    if source.type == "local":
+        return sync_local(
+            context.storage,
+            source.id,
+            source.url or "",
+            branch=source.branch,
+            include=include,
+            exclude=exclude,
+            allowed_roots=context.settings.source_roots,
+            limits=limits,
+            progress=context.progress,
+        )
+    return sync_git(
         context.storage,
         source.id,
         source.url or "",
@@ -50,6 +65,16 @@ def _read(context: RunContext, source: Source) -> SyncResult:
         include=include,
         exclude=exclude,
         allowed_roots=context.settings.source_roots,
+        allowed_hosts=context.settings.source_hosts,
+        credentials=_credentials(context.settings),
         limits=limits,
         progress=context.progress,
+    )
+
+
+def _credentials(settings: Settings) -> Credentials:
+    return Credentials(
+        ssh_key=settings.git_ssh_key,
+        known_hosts=settings.git_known_hosts,
+        tokens=settings.git_tokens,
     )
