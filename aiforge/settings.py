@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     jwt_audience: str = "aiforge"
     """The ``aud`` that bearer tokens must have."""
 
+    api_replicas: int = Field(default=1, ge=1, le=100)
+    """Processes that answer requests."""
+
     rate_limit_reads: int = Field(default=100, ge=1)
     """GET requests that a credential may send in a minute; there are no limits in development."""
 

@@ -12,6 +12,7 @@ from ray.serve import Application
 
 from aiforge.api.factory import create_app
 from aiforge.errors import Unavailable
+from aiforge.runtime.limiter import RayLimiter
 from aiforge.services import startup
 from aiforge.services.context import Services
 from aiforge.settings import Settings
@@ -43,7 +44,10 @@ class Api:
         reader = Reader(self._settings.resolved_database_url)
         state = ReadingState(actor.connect(self._settings), reader)
         storage = Storage(self._settings.resolved_storage_uri)
-        return Services(state, storage, self._settings, ray.cluster_resources, probe=_probe)
+        limiter = None if self._settings.env == "development" else RayLimiter(self._settings)
+        return Services(
+            state, storage, self._settings, ray.cluster_resources, probe=_probe, limiter=limiter
+        )
 
     async def check_health(self) -> None:
         """Called by Serve; what it raises has the replica replaced.
@@ -79,6 +83,7 @@ def build(settings: Settings | dict[str, Any] | None = None) -> Application:
     deployment = serve.deployment(
         serve.ingress()(Api),
         name="Api",
+        num_replicas=given.api_replicas,
         max_ongoing_requests=MAX_ONGOING_REQUESTS,
         ray_actor_options=_placement(given),
         graceful_shutdown_timeout_s=5,

@@ -153,12 +153,14 @@ def _deploy(
 ) -> None:
     from ray import serve
 
-    from aiforge.runtime import dispatcher
+    from aiforge.runtime import dispatcher, limiter
     from aiforge.state import actor
 
     progress("Opening the state")
     actor.start(settings)
     dispatcher.start(settings)
+    if settings.env != "development":
+        limiter.start(settings.namespace)
     progress("Starting the API")
     _quiet_serve()
     serve.start(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from limits import RateLimitItem, RateLimitItemPerMinute
+from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
@@ -59,29 +60,34 @@ def quotas(settings: Settings) -> dict[Bucket, int]:
     }
 
 
-class LocalLimiter:
-    """Counts in this process: exact where it is the only one.
+class Window:
+    """Counts the requests of the last minute; for whoever is the only one to count them.
 
-    The window slides over the very moments of the last requests, so that no minute whatsoever
-    sees more than the quota.
+    The window slides over the very moments of the last requests (a sliding log), so that no
+    minute whatsoever sees more than the limit.
     """
 
-    def __init__(self, quotas: dict[Bucket, int]) -> None:
-        self._items: dict[Bucket, RateLimitItem] = {
-            bucket: RateLimitItemPerMinute(number) for bucket, number in quotas.items()
-        }
+    def __init__(self) -> None:
         self._strategy = MovingWindowRateLimiter(MemoryStorage())
 
-    async def hit(self, principal: str, bucket: Bucket) -> Verdict | None:
-        return self.judge(principal, bucket)
-
-    def judge(self, principal: str, bucket: Bucket) -> Verdict:
-        """Count a request and judge it."""
-        item = self._items[bucket]
+    def judge(self, principal: str, bucket: Bucket, limit: int) -> Verdict:
+        """Count a request unless there were too many, and judge it."""
+        item = RateLimitItemPerMinute(limit)
         allowed = self._strategy.hit(item, bucket, principal)
         stats = self._strategy.get_window_stats(item, bucket, principal)
         reset = max(1, math.ceil(stats.reset_time - time.time()))
-        return Verdict(allowed, item.amount, max(0, stats.remaining), reset)
+        return Verdict(allowed, limit, max(0, stats.remaining), reset)
+
+
+class LocalLimiter:
+    """Counts in this process: exact where it is the only one."""
+
+    def __init__(self, quotas: Mapping[Bucket, int]) -> None:
+        self._quotas = quotas
+        self._window = Window()
+
+    async def hit(self, principal: str, bucket: Bucket) -> Verdict | None:
+        return self._window.judge(principal, bucket, self._quotas[bucket])
 
 
 def refused(bucket: Bucket, verdict: Verdict) -> RateLimited:

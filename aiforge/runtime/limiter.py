@@ -1,0 +1,83 @@
+"""The one that counts requests for all replicas of the API: a named actor, and its client.
+
+The actor keeps the last minute and nothing else, so that losing it costs one minute's counts. Ray
+starts it anew by itself; until it answers, requests are treated as the operator chose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from aiforge.services.limits import Bucket, Verdict, Window, quotas
+from aiforge.settings import Settings
+
+NAME = "limiter"
+
+ANSWER_SECONDS = 0.5
+PAUSE_SECONDS = 0.5
+"""How long nobody is asked after the actor did not answer, so that requests don't wait in turn."""
+
+_log = logging.getLogger(__name__)
+
+
+class LimiterActor:
+    """Counts in one process; its methods run one after another."""
+
+    def __init__(self) -> None:
+        self._window = Window()
+
+    async def judge(self, principal: str, bucket: Bucket, limit: int) -> Verdict:
+        """Count a request unless there were too many, and judge it."""
+        return self._window.judge(principal, bucket, limit)
+
+
+class RayLimiter:
+    """Counts together with all other replicas, exactly."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._namespace = settings.namespace
+        self._quotas = quotas(settings)
+        self._handle: Any = None
+        self._resume = 0.0
+
+    async def hit(self, principal: str, bucket: Bucket) -> Verdict | None:
+        if time.monotonic() < self._resume:
+            return None
+        try:
+            if self._handle is None:
+                self._handle = await asyncio.to_thread(start, self._namespace)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                verdict: Verdict = await self._handle.judge.remote(
+                    principal, bucket, self._quotas[bucket]
+                )
+                return verdict
+        except (RayError, TimeoutError, ValueError) as error:
+            _log.warning("Requests are not counted for the moment: %r", error)
+            self._handle = None
+            self._resume = time.monotonic() + PAUSE_SECONDS
+            return None
+
+
+def start(namespace: str) -> Any:
+    """Start the actor on the head node, or find the one that is there."""
+    try:
+        return ray.get_actor(NAME, namespace=namespace)
+    except ValueError:
+        actor = ray.remote(LimiterActor).options(
+            name=NAME,
+            namespace=namespace,
+            lifetime="detached",
+            get_if_exists=True,
+            num_cpus=0,
+            resources={"node:__internal_head__": 0.001},
+            max_restarts=-1,
+            max_task_retries=0,
+            max_concurrency=10_000,
+        )
+        return actor.remote()
