@@ -20,6 +20,8 @@ ArtifactId = Annotated[str, _ID]
 ModelId = Annotated[str, _ID]
 KeyId = Annotated[str, _ID]
 ExportId = Annotated[str, _ID]
+WebhookId = Annotated[str, _ID]
+DeliveryId = Annotated[str, _ID]
 
 KeyHeader = Annotated[
     str | None,

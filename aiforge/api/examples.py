@@ -408,3 +408,37 @@ EXPORT_DETAIL: Example = EXPORT | {
         "notes": [],
     }
 }
+
+WEBHOOK_REQUEST: Example = {
+    "url": "https://ci.example.org/hooks/aiforge",
+    "events": ["job.*", "model.active"],
+    "description": "tells the team",
+}
+
+WEBHOOK: Example = WEBHOOK_REQUEST | {
+    "id": "hook-01k8zj4m7q9v2x5c8b1n4d6f0h",
+    "status": "active",
+    "disabledReason": None,
+    "createdBy": "token:alice",
+    "createdAt": MOMENT,
+}
+
+WEBHOOK_CREATED: Example = WEBHOOK | {"secret": "whsec_<44 characters, shown this once>"}
+
+ROTATED: Example = {
+    "webhookId": "hook-01k8zj4m7q9v2x5c8b1n4d6f0h",
+    "secret": "whsec_<44 characters, shown this once>",
+    "previousValidUntil": MOMENT,
+}
+
+DELIVERY: Example = {
+    "id": "msg-01k8zj6x2kq9v2x5c8b1n4d6f0",
+    "webhookId": "hook-01k8zj4m7q9v2x5c8b1n4d6f0h",
+    "eventType": "job.completed",
+    "eventSequence": 17,
+    "status": "delivered",
+    "attempts": [{"at": MOMENT, "status": 204, "error": None, "milliseconds": 41.2}],
+    "nextAttemptAt": None,
+    "createdAt": MOMENT,
+    "deliveredAt": MOMENT,
+}

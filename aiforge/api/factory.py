@@ -22,6 +22,7 @@ from aiforge.api.routers import (
     jobs,
     keys,
     models,
+    webhooks,
 )
 from aiforge.services.context import Services
 from aiforge.settings import Settings
@@ -76,6 +77,7 @@ def create_app(services: Services, *, name_answers: bool = True) -> FastAPI:
         events,
         keys,
         audit,
+        webhooks,
     ):
         _include(app, module.router)
     openapi.install(app)

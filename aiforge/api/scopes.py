@@ -90,6 +90,15 @@ RULES: Mapping[str, Rule] = {
     "POST /keys": Rule(_S.KEYS_WRITE, _IN_SERVICE),
     "DELETE /keys/{key_id}": Rule(_S.KEYS_WRITE),
     "GET /audit": Rule(_S.AUDIT_READ),
+    "GET /webhooks": Rule(_S.WEBHOOKS_READ),
+    "POST /webhooks": Rule(_S.WEBHOOKS_WRITE),
+    "GET /webhooks/{webhook_id}": Rule(_S.WEBHOOKS_READ),
+    "DELETE /webhooks/{webhook_id}": Rule(_S.WEBHOOKS_WRITE),
+    "POST /webhooks/{webhook_id}/test": Rule(_S.WEBHOOKS_WRITE),
+    "POST /webhooks/{webhook_id}/enable": Rule(_S.WEBHOOKS_WRITE),
+    "POST /webhooks/{webhook_id}/rotate": Rule(_S.WEBHOOKS_WRITE),
+    "GET /webhooks/{webhook_id}/deliveries": Rule(_S.WEBHOOKS_READ),
+    "POST /webhooks/{webhook_id}/deliveries/{delivery_id}/replay": Rule(_S.WEBHOOKS_WRITE),
 }
 
 

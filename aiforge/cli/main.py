@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from aiforge import __version__
-from aiforge.cli import dataset, job, key, platform, source, train
+from aiforge.cli import dataset, job, key, platform, source, train, webhook
 
 app = typer.Typer(
     name="aiforge",
@@ -44,3 +44,4 @@ app.add_typer(source.app, name="source")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(job.app, name="job")
 app.add_typer(key.app, name="key")
+app.add_typer(webhook.app, name="webhook")

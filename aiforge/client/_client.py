@@ -16,11 +16,13 @@ from aiforge.client._resources import (
     AsyncKeys,
     AsyncSources,
     AsyncSystem,
+    AsyncWebhooks,
     Datasets,
     Jobs,
     Keys,
     Sources,
     System,
+    Webhooks,
 )
 from aiforge.client._retry import RetryPolicy
 from aiforge.errors import InvalidInput
@@ -65,6 +67,7 @@ class AIForge:
         self.jobs = Jobs(driver)
         self.keys = Keys(driver)
         self.system = System(driver)
+        self.webhooks = Webhooks(driver)
 
     @property
     def base_url(self) -> str:
@@ -107,6 +110,7 @@ class AsyncAIForge:
         self.jobs = AsyncJobs(driver)
         self.keys = AsyncKeys(driver)
         self.system = AsyncSystem(driver)
+        self.webhooks = AsyncWebhooks(driver)
 
     @property
     def base_url(self) -> str:

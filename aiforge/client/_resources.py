@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiforge.client._binding import async_iterating, awaiting, blocking, iterating
 from aiforge.client._flow import AsyncDriver, Driver
-from aiforge.client._flows import datasets, events, jobs, keys, sources, system
+from aiforge.client._flows import datasets, events, jobs, keys, sources, system, webhooks
 from aiforge.client._handles import (
     AsyncDataset,
     AsyncJob,
@@ -117,6 +117,34 @@ class AsyncKeys(_AsyncResource):
     list = awaiting(keys.list_)
     revoke = awaiting(keys.revoke)
     audit = awaiting(keys.audit)
+
+
+class Webhooks(_Resource):
+    """Who is told of which events."""
+
+    create = blocking(webhooks.create)
+    list = blocking(webhooks.list_)
+    get = blocking(webhooks.get)
+    delete = blocking(webhooks.delete)
+    test = blocking(webhooks.test)
+    enable = blocking(webhooks.enable)
+    rotate = blocking(webhooks.rotate)
+    deliveries = blocking(webhooks.deliveries)
+    replay = blocking(webhooks.replay)
+
+
+class AsyncWebhooks(_AsyncResource):
+    """Who is told of which events."""
+
+    create = awaiting(webhooks.create)
+    list = awaiting(webhooks.list_)
+    get = awaiting(webhooks.get)
+    delete = awaiting(webhooks.delete)
+    test = awaiting(webhooks.test)
+    enable = awaiting(webhooks.enable)
+    rotate = awaiting(webhooks.rotate)
+    deliveries = awaiting(webhooks.deliveries)
+    replay = awaiting(webhooks.replay)
 
 
 class System(_Resource):

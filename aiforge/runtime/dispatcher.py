@@ -20,6 +20,7 @@ from aiforge.runtime.admission import Decision, Verdict, decide
 from aiforge.runtime.drivers import Attempt, Drivers, RayDrivers
 from aiforge.schemas.runs import Event, Run, RunStatus
 from aiforge.services import preflight
+from aiforge.services.sender import Sender
 from aiforge.services.work import WorkOf, work_of
 from aiforge.settings import Settings
 from aiforge.state import applied, events, outcomes, runs
@@ -216,12 +217,13 @@ class Dispatcher:
 
 
 class DispatcherActor:
-    """The dispatcher in a thread with an event loop of its own."""
+    """The dispatcher and the sender of webhooks, each in a thread with a loop of its own."""
 
     def __init__(self, settings: Settings, work_of: WorkOf) -> None:
         self._settings = settings
         self._work_of = work_of
         threading.Thread(target=self._run, name="dispatcher", daemon=True).start()
+        threading.Thread(target=self._send, name="webhooks", daemon=True).start()
 
     def ping(self) -> bool:
         """Answer."""
@@ -231,6 +233,10 @@ class DispatcherActor:
         state = RayState(self._settings.namespace)
         drivers = RayDrivers(self._settings, self._work_of)
         asyncio.run(self._main(state, drivers))
+
+    def _send(self) -> None:
+        state = RayState(self._settings.namespace)
+        asyncio.run(Sender(state, self._settings.webhook_trusted_hosts).run())
 
     async def _main(self, state: State, drivers: Drivers) -> None:
         await Dispatcher(state, drivers, self._settings).run()

@@ -11,9 +11,8 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, PlainSerializer, field_validator
 from pydantic.alias_generators import to_camel
 
-IdPrefix = Literal[
-    "job", "ds", "src", "model", "mission", "art", "export", "parse", "run", "req", "key", "hook"
-]
+ResourcePrefix = Literal["job", "ds", "src", "model", "mission", "art", "export", "key", "hook"]
+IdPrefix = ResourcePrefix | Literal["parse", "run", "req", "msg"]
 
 Item = TypeVar("Item")
 

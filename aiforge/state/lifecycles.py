@@ -19,6 +19,7 @@ from aiforge.schemas.exports import ExportStatus
 from aiforge.schemas.models import ModelStatus
 from aiforge.schemas.runs import RunStatus
 from aiforge.schemas.sources import SourceStatus
+from aiforge.schemas.webhooks import DeliveryStatus, WebhookStatus
 
 Status = TypeVar("Status", bound=StrEnum)
 
@@ -116,5 +117,24 @@ EXPORT = Lifecycle(
         _E.RUNNING: frozenset({_E.COMPLETED, _E.FAILED}),
         _E.COMPLETED: frozenset(),
         _E.FAILED: frozenset(),
+    },
+)
+
+_W, _O = WebhookStatus, DeliveryStatus
+
+WEBHOOK = Lifecycle(
+    noun="webhook",
+    initial=_W.ACTIVE,
+    steps={_W.ACTIVE: frozenset({_W.DISABLED}), _W.DISABLED: frozenset({_W.ACTIVE})},
+)
+
+DELIVERY = Lifecycle(
+    noun="delivery",
+    initial=_O.PENDING,
+    steps={
+        _O.PENDING: frozenset({_O.DELIVERED, _O.FAILED}),
+        # Whatever became of it, it can be replayed.
+        _O.DELIVERED: frozenset({_O.PENDING}),
+        _O.FAILED: frozenset({_O.PENDING}),
     },
 )

@@ -8,6 +8,7 @@ from aiforge.state import (
     audit,
     counts,
     datasets,
+    deliveries,
     events,
     exports,
     jobs,
@@ -19,6 +20,7 @@ from aiforge.state import (
     runs,
     sources,
     validations,
+    webhooks,
 )
 from aiforge.state.schema import metadata
 
@@ -29,6 +31,7 @@ TABLES = (
     audit.audit,
     counts.run_counts,
     datasets.datasets,
+    deliveries.deliveries,
     events.events,
     exports.exports,
     jobs.jobs,
@@ -41,6 +44,7 @@ TABLES = (
     runs.runs,
     sources.sources,
     validations.validations,
+    webhooks.webhooks,
 )
 
 __all__ = ["TABLES", "metadata"]

@@ -9,7 +9,18 @@ from fastapi import FastAPI
 from pydantic import TypeAdapter
 
 from aiforge.api import examples
-from aiforge.schemas import artifacts, datasets, exports, health, jobs, models, plans, sources
+from aiforge.schemas import (
+    access,
+    artifacts,
+    datasets,
+    exports,
+    health,
+    jobs,
+    models,
+    plans,
+    sources,
+    webhooks,
+)
 from aiforge.schemas.common import Message
 
 TYPES: list[tuple[Any, Any]] = [
@@ -32,6 +43,15 @@ TYPES: list[tuple[Any, Any]] = [
     (examples.LOGS, jobs.JobLogs),
     (examples.CANCELLED, Message),
     (examples.ARTIFACT, artifacts.Artifact),
+    (examples.KEY_REQUEST, access.KeyRequest),
+    (examples.API_KEY, access.ApiKey),
+    (examples.KEY_CREATED, access.CreatedKey),
+    (examples.AUDIT_ENTRY, access.AuditEntry),
+    (examples.WEBHOOK_REQUEST, webhooks.WebhookRequest),
+    (examples.WEBHOOK, webhooks.Webhook),
+    (examples.WEBHOOK_CREATED, webhooks.CreatedWebhook),
+    (examples.ROTATED, webhooks.RotatedSecret),
+    (examples.DELIVERY, webhooks.Delivery),
     (examples.VALIDATION, jobs.Validation),
     (examples.MODEL, models.Model),
     (examples.MODEL_CHANGE, models.ModelChange),

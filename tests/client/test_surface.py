@@ -38,6 +38,10 @@ OPERATIONS = {
         "validation",
     },
     "keys": {"create", "list", "revoke", "audit"},
+    "webhooks": {
+        *("create", "list", "get", "delete", "test", "enable", "rotate", "deliveries"),
+        "replay",
+    },
     "system": {"health", "status", "events"},
 }
 
