@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiforge.errors import Failure
+from aiforge.raft.extras import Extras, changes_of
 from aiforge.raft.output import Sink
 from aiforge.raft.packs import fingerprint, remember_files
 from aiforge.raft.planning import Plan, SnapshotRef, plan_blocks
@@ -22,6 +23,7 @@ from aiforge.raft.rounds import Rounds
 from aiforge.raft.selection import Selection, select
 from aiforge.raft.stages import ChunkTask, DraftTask, Mapper, chunk_block, draft_block
 from aiforge.raft.survey import Survey
+from aiforge.raft.teaching import Teaching
 from aiforge.schemas.datasets import DatasetFormat, RaftConfig, StageYield, YieldReport
 from aiforge.storage import Storage, build_dir, dataset_dir
 
@@ -57,6 +59,7 @@ class Build:
 
     Args:
         map: Where the stages run.
+        teaching: Asks a model for questions beside those that need none.
     """
 
     storage: Storage
@@ -68,6 +71,7 @@ class Build:
     tokenizer_json: str
     map: Mapper
     progress: Progress
+    teaching: Teaching | None = None
 
     def run(self) -> BuildResult:
         """Build, and write the dataset; nothing of it stays behind where that fails.
@@ -75,7 +79,8 @@ class Build:
         A build that was killed goes on where it was: blocks and shards that it finished are found.
 
         Raises:
-            Failure: ``dataset_empty``; the message gives the main reason and the remedy.
+            Failure: ``dataset_empty``; the message gives the main reason and the remedy. With a
+                teacher also what ``Teaching.teach`` raises.
         """
         directory = dataset_dir(self.dataset_id)
         try:
@@ -100,9 +105,13 @@ class Build:
             raise _empty(stages)
         self.progress(0.5, "comparing chunks", 0)
         clusters = survey.cluster()
-        selection = self._select(survey, clusters)
+        extras = changes_of(self.storage, ((each.source_id, each.path) for each in self.snapshots))
+        if self.teaching is not None:
+            self._teach(self.teaching, survey, clusters, extras)
+            stages.append(self.teaching.report())
+        selection = self._select(survey, clusters, extras)
         stages.append(selection.report)
-        rounds = self._examples(survey, clusters, selection)
+        rounds = self._examples(survey, clusters, selection, extras)
         stages += rounds.reports()
         if not rounds.train_count:
             raise _empty(stages)
@@ -119,17 +128,35 @@ class Build:
             self.progress(0.5 * done / max(plan.file_count, 1), "chunking files", 0)
         return survey
 
-    def _select(self, survey: Survey, clusters: NDArray[np.int64]) -> Selection:
-        task = DraftTask(self.storage.uri, survey.census(), self.config.seed)
+    def _teach(
+        self, teaching: Teaching, survey: Survey, clusters: NDArray[np.int64], extras: Extras
+    ) -> None:
+        teaching.teach(
+            self.storage.uri,
+            self.config.seed,
+            self.map,
+            survey,
+            clusters,
+            self.max_examples,
+            extras,
+            lambda part: self.progress(0.5 + 0.1 * part, "asking the teacher", 0),
+        )
+
+    def _select(self, survey: Survey, clusters: NDArray[np.int64], extras: Extras) -> Selection:
+        task = DraftTask(self.storage.uri, survey.census(), self.config.seed, extras)
         tables = []
         for table in self.map(draft_block, survey.blocks, task):
             tables.append(table)
             share = len(tables) / len(survey.blocks)
-            self.progress(0.5 + 0.15 * share, "finding questions", 0)
+            self.progress(0.6 + 0.05 * share, "finding questions", 0)
         return select(tables, clusters, survey.training)
 
     def _examples(
-        self, survey: Survey, clusters: NDArray[np.int64], selection: Selection
+        self,
+        survey: Survey,
+        clusters: NDArray[np.int64],
+        selection: Selection,
+        extras: Extras,
     ) -> Rounds:
         def on_made(count: int) -> None:
             part = min(1.0, count / self.max_examples)
@@ -145,6 +172,7 @@ class Build:
             clusters,
             survey.training,
             selection,
+            extras,
             on_made,
         )
         on_made(0)
@@ -164,7 +192,9 @@ class Build:
         for rows in rounds.rows():
             sink.add(rows)
             self.progress(0.97, "writing examples", total)
-        report, quality, preview = sink.finish(stages, survey.cleaned)
+        report, quality, preview = sink.finish(
+            stages, survey.cleaned, self.teaching.use if self.teaching else None
+        )
         rounds.remember()
         return BuildResult(
             rounds.train_count,

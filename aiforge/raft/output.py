@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from aiforge.raft.examples import TOO_LONG
 from aiforge.raft.formats import render_row
-from aiforge.raft.quality import measure, quality
+from aiforge.raft.quality import WEIGHTS, measure, quality
 from aiforge.raft.records import EXAMPLES, RESULTS
-from aiforge.schemas.datasets import DatasetFormat, StageYield, YieldReport
+from aiforge.schemas.datasets import DatasetFormat, StageYield, TeacherUse, YieldReport
 from aiforge.storage import Storage, dataset_dir
 
 _ROWS_PER_FILE = 5000
@@ -71,7 +71,10 @@ class Sink:
                 self._flush(validation)
 
     def finish(
-        self, stages: list[StageYield], cleaned: Mapping[str, int]
+        self,
+        stages: list[StageYield],
+        cleaned: Mapping[str, int],
+        teacher: TeacherUse | None = None,
     ) -> tuple[YieldReport, float | None, list[dict[str, Any]]]:
         """Write what is pending, the report and the preview; returns report, quality, preview."""
         for validation in (False, True):
@@ -86,6 +89,8 @@ class Sink:
             cleaned=dict(sorted(cleaned.items())),
             quality_components=components,
             quality_samples=samples,
+            quality_weights=WEIGHTS,
+            teacher=teacher,
         )
         preview = self._preview()
         self._storage.write_json(f"{self._directory}/preview.json", preview)

@@ -9,6 +9,9 @@ The kinds, and where they come from:
     usage       test → usage example
     caller      who calls X
     infill      the missing lines of a function (2207.14255)
+    commit      what a commit did → its diff (CommitPack, 2308.07124)
+
+and ``teacher``, whose questions and answers a model wrote.
 """
 
 from __future__ import annotations
@@ -22,7 +25,10 @@ from aiforge.raft.answers import compose, holds_markers, quote
 from aiforge.raft.records import Chunk, Draft, Fact
 from aiforge.raft.wording import first_paragraph, first_sentence, normalise, sentences
 
-KINDS = ("docstring", "signature", "which", "section", "usage", "caller", "infill")
+KINDS = (
+    *("docstring", "signature", "which", "section", "usage", "caller", "infill"),
+    *("commit", "teacher"),
+)
 
 _MAX_ANSWER_WORDS = 60
 _MAX_QUOTE_WORDS = 60
@@ -67,6 +73,11 @@ _INFILL = (
     "Write the lines that are missing at `{gap}` in this code of `{path}`:\n\n{code}",
     "Complete this code of `{path}` at `{gap}`:\n\n{code}",
 )
+_COMMIT = (
+    'Make this change to {path}: "{subject}"\n\n{code}',
+    'Give the diff of the commit "{subject}" to these lines of {path}.\n\n{code}',
+    'What did the commit "{subject}" change in these lines of {path}?\n\n{code}',
+)
 _GAP = "<FILL>"
 _CODE = re.compile(r"\w")
 _DOCUMENTATION = re.compile(r'[^"]{0,2000}?:\s*\n\s*[rRbuU]{0,2}"""(?:.*?)"""[^\n]*\n', re.DOTALL)
@@ -100,9 +111,8 @@ def render(draft: Draft, chunk: Chunk, seed: int) -> Rendered:
     """
     rng = random.Random(f"{seed}\0{draft.id}")
     rendered = _RENDERERS[draft.kind](draft, chunk, chunk.facts[draft.fact], rng)
-    for passage in rendered.quotes:
-        if holds_markers(passage):
-            raise Unanswerable("holds the markers of the answer form")
+    if any(map(holds_markers, rendered.quotes)):
+        raise Unanswerable("holds the markers of the answer form")
     if holds_markers(rendered.question) or rendered.output.count("##Answer:") != 1:
         raise Unanswerable("holds the markers of the answer form")
     return rendered
@@ -110,6 +120,8 @@ def render(draft: Draft, chunk: Chunk, seed: int) -> Rendered:
 
 def local_kinds(fact: Fact) -> list[str]:
     """The kinds of question that a fact allows by itself."""
+    if fact.kind in _EXTRA:
+        return [_EXTRA[fact.kind]]
     if fact.kind == "section":
         return ["section"] if len(fact.doc.split()) >= 6 else []
     if fact.nested or fact.name.startswith("test"):
@@ -223,6 +235,33 @@ def _infill(_draft: Draft, chunk: Chunk, fact: Fact, rng: random.Random) -> Rend
     return Rendered(question, output, [before], [normalise(missing)], needs_golden=False)
 
 
+def _commit(_draft: Draft, chunk: Chunk, fact: Fact, rng: random.Random) -> Rendered:
+    lines = fact.doc.split("\n")
+    first = next(index for index, line in enumerate(lines) if line[:1] in "+-")
+    stays = [line[1:].strip() for line in lines[:first][::-1] + lines[first:] if line[:1] == " "]
+    around = next((line for line in stays if _CODE.search(line)), "")
+    if not around or normalise(around) not in normalise(chunk.text):
+        raise Unanswerable("what would be quoted is not in the chunk")
+    if "```" in fact.doc:
+        raise Unanswerable("holds the marker of a code block")
+    question = rng.choice(_COMMIT).format(
+        path=chunk.path, subject=fact.name, code=f"```{_fence(chunk)}\n{fact.signature}\n```"
+    )
+    reason = f'To do what is said by "{fact.name}", change what stands at {quote(around)}.'
+    output = compose(reason, f"```diff\n{fact.doc}\n```")
+    return Rendered(question, output, [around], [normalise(fact.code)], needs_golden=False)
+
+
+def _teacher(_draft: Draft, chunk: Chunk, fact: Fact, _rng: random.Random) -> Rendered:
+    whole = normalise(chunk.text)
+    if not all(passage in whole for passage in fact.parameters):
+        raise Unanswerable("what would be quoted is not in the chunk")
+    return Rendered(fact.name, fact.doc, fact.parameters, [max(fact.parameters, key=len)])
+
+
+# Facts that are added to a chunk by others, and the one kind of question that each allows.
+_EXTRA = {"change": "commit", "asked": "teacher"}
+
 _RENDERERS: dict[str, Callable[[Draft, Chunk, Fact, random.Random], Rendered]] = {
     "docstring": _docstring,
     "signature": _signature,
@@ -231,6 +270,8 @@ _RENDERERS: dict[str, Callable[[Draft, Chunk, Fact, random.Random], Rendered]] =
     "usage": _usage,
     "caller": _caller,
     "infill": _infill,
+    "commit": _commit,
+    "teacher": _teacher,
 }
 
 

@@ -15,6 +15,8 @@ from ray.data import DataContext
 
 from aiforge.raft.build import Build, BuildResult, Progress, SnapshotRef
 from aiforge.raft.stages import Item, Shared
+from aiforge.raft.teacher import Ask, TeacherPlan
+from aiforge.raft.teaching import Teaching
 from aiforge.schemas.datasets import DatasetFormat, RaftConfig
 from aiforge.storage import Storage
 
@@ -31,6 +33,7 @@ def build_dataset(
     format: DatasetFormat,
     tokenizer_json: str,
     progress: Progress,
+    teacher: TeacherPlan | None = None,
 ) -> BuildResult:
     """Build a dataset on the cluster that this process is connected to.
 
@@ -41,9 +44,10 @@ def build_dataset(
     Args:
         tokenizer_json: Content of the base model's ``tokenizer.json``; lengths are counted by it.
         progress: Called with a fraction and a stage; what it raises stops the build.
+        teacher: A model that writes questions and answers.
 
     Raises:
-        Failure: ``dataset_empty``; nothing is left behind.
+        Failure: ``dataset_empty``; nothing is left behind. As ``Build.run``.
     """
     build = Build(
         Storage(storage_uri),
@@ -55,9 +59,21 @@ def build_dataset(
         tokenizer_json,
         _map_on_cluster,
         progress,
+        Teaching(teacher, _ask_of(teacher)) if teacher else None,
     )
     with _quiet_and_ordered():
         return build.run()
+
+
+def _ask_of(plan: TeacherPlan) -> Ask:
+    """How a teacher is asked on a cluster; what only one way needs is imported for it alone."""
+    if plan.config.engine == "vllm":
+        from aiforge.raft.ray_vllm import ask_by_vllm
+
+        return ask_by_vllm
+    from aiforge.raft.ray_teacher import ask_on_cluster
+
+    return ask_on_cluster
 
 
 def _map_on_cluster(

@@ -96,6 +96,11 @@ class Fact:
     """What a chunk tells of one function, class or section, as far as questions need it.
 
     ``whole`` says that all of it stands in the chunk; ``code`` is its text in that case.
+
+    Others may add facts of two more kinds. Of a ``change``, a commit that touched the chunk,
+    ``name`` is the subject, ``doc`` the diff, ``signature`` the lines before and ``code`` those
+    after it. Of a question that was ``asked`` by a teacher, ``name`` is the question, ``doc`` the
+    answer in RAFT form and ``parameters`` are its quotes. ``qualified`` names either uniquely.
     """
 
     kind: str

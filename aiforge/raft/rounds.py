@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aiforge.raft import filters
+from aiforge.raft.extras import Extras
 from aiforge.raft.packs import fingerprint, read_arrow
 from aiforge.raft.planning import shards_of
 from aiforge.raft.selection import Selection
@@ -36,6 +37,7 @@ class Rounds:
         blocks: Of the whole corpus.
         clusters: Near-duplicate cluster of each chunk.
         training: Whether training may see the chunk.
+        extras: What is known of chunks beside what they say themselves.
         on_made: Called with the number of examples so far.
     """
 
@@ -48,6 +50,7 @@ class Rounds:
     clusters: NDArray[np.int64]
     training: NDArray[np.bool_]
     selection: Selection
+    extras: Extras
     on_made: Callable[[int], None]
     reused: int = 0
     """Pairs that an earlier build had made."""
@@ -148,7 +151,7 @@ class Rounds:
     ) -> None:
         shards = self._shard_drafts(batches, position)
         self._shards += shards
-        task = ExampleTask(self.storage.uri, self.tokenizer_json, self.config)
+        task = ExampleTask(self.storage.uri, self.tokenizer_json, self.config, self.extras)
         tables = []
         for table in self.map(example_shard, shards, task):
             tables.append(table)

@@ -63,7 +63,10 @@ def select(
 
 
 def balanced_order(kinds: NDArray[np.str_], order: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Positions in which each kind takes its turn while it lasts; within a kind by ``order``."""
+    """Positions in which each kind takes its turn while it lasts; within a kind by ``order``.
+
+    A teacher's questions were paid for, so that they come before all others.
+    """
     places = {kind: place for place, kind in enumerate(KINDS)}
     turn = np.fromiter((places[kind] for kind in kinds.tolist()), np.int64, len(kinds))
     by_kind = np.lexsort((order, turn))
@@ -71,7 +74,8 @@ def balanced_order(kinds: NDArray[np.str_], order: NDArray[np.uint64]) -> NDArra
     firsts = np.cumsum(sizes) - sizes
     round_of = np.empty(len(kinds), np.int64)
     round_of[by_kind] = np.arange(len(kinds)) - firsts[turn[by_kind]]
-    return np.lexsort((turn, round_of))
+    round_of[turn == places["teacher"]] = -1
+    return np.lexsort((order, turn, round_of))
 
 
 def _numpy(table: pa.Table, name: str) -> NDArray[Any]:

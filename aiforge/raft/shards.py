@@ -19,6 +19,7 @@ from aiforge.raft import filters
 from aiforge.raft.distractors import Corpus, Terms, useful
 from aiforge.raft.drafting import drafts_of_table
 from aiforge.raft.examples import Maker, Pair
+from aiforge.raft.extras import Extras
 from aiforge.raft.names import hashed
 from aiforge.raft.packs import read_arrow, write_arrow
 from aiforge.raft.records import RESULTS, Chunk, Draft, chunks_of_table, rows_table
@@ -102,6 +103,7 @@ class ExampleTask:
     storage_uri: str
     tokenizer_json: str
     config: RaftConfig
+    extras: Extras
 
 
 def example_shard(shard: Shard, task: ExampleTask) -> pa.Table:
@@ -109,7 +111,7 @@ def example_shard(shard: Shard, task: ExampleTask) -> pa.Table:
     storage = Storage(task.storage_uri)
     if storage.exists(shard.outcomes):
         return read_arrow(storage, shard.outcomes)
-    corpus = _corpus(storage, shard)
+    corpus = _corpus(storage, shard, task.extras)
     maker = Maker(corpus, token_counter(task.tokenizer_json), task.config)
     drafts = list(drafts_of_table(shard.drafts, shard.blocks[0].start))
     pairs, reused = _pairs(storage, shard, maker, drafts)
@@ -129,7 +131,7 @@ def example_shard(shard: Shard, task: ExampleTask) -> pa.Table:
     return outcomes
 
 
-def _corpus(storage: Storage, shard: Shard) -> Corpus:
+def _corpus(storage: Storage, shard: Shard, extras: Extras) -> Corpus:
     """The shard's chunks; facts are read of those alone that are asked about."""
     asked = set(shard.drafts.column("chunk").to_pylist())
     chunks: list[Chunk] = []
@@ -141,6 +143,7 @@ def _corpus(storage: Storage, shard: Shard) -> Corpus:
         tables.append(table.select(["terms", "frequencies", "words"]))
     table = pa.concat_tables(tables).combine_chunks()
     words = table.column("words").to_numpy()
+    chunks = extras.attach(chunks)
     return Corpus(chunks, shard.clusters, useful(words), shard.training, _terms(table))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -21,6 +20,7 @@ from aiforge.raft import filters
 from aiforge.raft.chunking import Span, chunk_ids, split_file
 from aiforge.raft.dedup import Sketches
 from aiforge.raft.drafting import Census, draft_table, names_of
+from aiforge.raft.extras import Extras
 from aiforge.raft.packs import Block, FileVersion, read_arrow, write_arrow
 from aiforge.raft.records import (
     CHUNKS,
@@ -80,6 +80,7 @@ class DraftTask:
     storage_uri: str
     census: Census
     seed: int
+    extras: Extras
 
 
 @dataclass(frozen=True)
@@ -96,14 +97,16 @@ def chunk_block(block: Block, task: ChunkTask) -> pa.Table:
     if storage.exists(block.pack):
         return read_arrow(storage, block.pack, _SURVEYED)
     files = pq.read_table(storage.full(block.path), filesystem=storage.filesystem).to_pylist()
-    kept = _known_rows(storage, block)
+    licenses = {file["path"]: file["license"] for file in files}
+    kept = {
+        version: rows
+        for version, rows in _known_rows(storage, block).items()
+        if not rows.num_rows or rows.column("license")[0].as_py() == licenses[version[0]]
+    }
     fresh = [file for file in files if (file["path"], file["blob"]) not in kept]
     made = _made_rows(fresh, block, task)
     parts = [(kept | made)[file["path"], file["blob"]] for file in files]
     table = pa.concat_tables([PACK.empty_table(), *parts]).combine_chunks()
-    licenses = ([file["license"]] * part.num_rows for file, part in zip(files, parts, strict=True))
-    column = pa.array(list(chain.from_iterable(licenses)), pa.string())
-    table = table.set_column(PACK.get_field_index("license"), "license", column)
     write_arrow(storage, block.pack, table)
     return table.select(_SURVEYED)
 
@@ -224,6 +227,7 @@ def draft_block(item: Numbered, task: DraftTask) -> pa.Table:
     table = usable(read_arrow(Storage(task.storage_uri), item.block.pack, CHUNKS.names))
     block = item.block
     chunks = chunks_of_table(table, block.source_id, block.commit, block.held_out)
+    chunks = task.extras.attach(chunks)
     return draft_table(chunks, item.start, task.census, task.seed)
 
 

@@ -166,7 +166,8 @@ class YieldReport(Wire):
 
     ``cleaned`` is how often what was taken out of the files' texts.
     ``quality_components`` are the factors of ``quality``, ``None`` where unmeasured;
-    ``quality_samples`` the number of items that each was measured on.
+    ``quality_samples`` the number of items that each was measured on, ``quality_weights`` their
+    exponents. ``teacher`` is what a teacher was asked, where there was one.
     """
 
     stages: list[StageYield] = Field(default_factory=list)
@@ -174,6 +175,7 @@ class YieldReport(Wire):
     cleaned: dict[str, int] = Field(default_factory=dict)
     quality_components: dict[str, float | None] = Field(default_factory=dict)
     quality_samples: dict[str, int] = Field(default_factory=dict)
+    quality_weights: dict[str, float] = Field(default_factory=dict)
     teacher: TeacherUse | None = None
 
 

@@ -6,6 +6,7 @@ import asyncio
 
 from aiforge.errors import NotFound
 from aiforge.modeling.bases import resolve_base_model
+from aiforge.raft.teacher_http import Address, key_variable, parse_endpoint
 from aiforge.schemas.common import Listing, Message, Page
 from aiforge.schemas.datasets import (
     Dataset,
@@ -13,10 +14,12 @@ from aiforge.schemas.datasets import (
     DatasetStatus,
     GenerateRequest,
     GenerateResponse,
+    TeacherConfig,
     YieldReport,
 )
 from aiforge.services import preflight
 from aiforge.services.context import Services
+from aiforge.settings import Settings
 from aiforge.state import datasets, removals
 from aiforge.state.store import RequestKey
 from aiforge.storage import Storage, dataset_dir
@@ -31,7 +34,7 @@ async def generate(
         key: Of an ``Idempotency-Key``; the same one again returns the same dataset.
 
     Raises:
-        InvalidInput: A source or the base model does not exist.
+        InvalidInput: A source or the base model does not exist, or the teacher may not be asked.
         Conflict: A source is not synced, or the key was used for another request.
         Unavailable: The disk is full.
     """
@@ -43,7 +46,22 @@ async def generate(
 
 def _check(services: Services, request: GenerateRequest) -> None:
     resolve_base_model(request.base_model, services.settings)
+    if request.teacher is not None:
+        teacher_access(request.teacher, services.settings)
     preflight.require_disk(services.settings, services.storage)
+
+
+def teacher_access(config: TeacherConfig, settings: Settings) -> tuple[Address | None, str | None]:
+    """Where a teacher is asked, and the variable that holds its key.
+
+    Raises:
+        InvalidInput: ``url_invalid``, ``url_has_credentials``, ``url_not_allowed``,
+            ``key_not_bound`` or ``key_missing``.
+    """
+    if config.url is None:
+        return None, None
+    address = parse_endpoint(config.url, settings.trusted_teacher_hosts)
+    return address, key_variable(config, address, settings.teacher_keys)
 
 
 async def list_page(services: Services, page: Page) -> Listing[Dataset]:

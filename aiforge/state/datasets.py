@@ -29,6 +29,7 @@ from aiforge.schemas.datasets import (
     DatasetStatus,
     GenerateRequest,
     RaftConfig,
+    TeacherConfig,
 )
 from aiforge.schemas.runs import Resources, Run, RunKind
 from aiforge.state import events, lifecycles, projects, runs, sources
@@ -63,6 +64,7 @@ class GenerateSpec(Wire):
     max_examples: int
     base_model: str
     raft: RaftConfig
+    teacher: TeacherConfig | None = None
 
 
 class GenerateOutcome(Wire):

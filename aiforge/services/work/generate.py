@@ -6,7 +6,9 @@ from typing import Any
 
 from aiforge.modeling.bases import resolve_base_model, tokenizer_json
 from aiforge.raft.ray_build import SnapshotRef, build_dataset
+from aiforge.raft.teacher import TeacherPlan
 from aiforge.services.context import RunContext
+from aiforge.services.datasets import teacher_access
 from aiforge.state.datasets import GenerateOutcome, GenerateSpec
 
 
@@ -24,6 +26,7 @@ def execute(context: RunContext) -> dict[str, Any]:
         format=spec.format,
         tokenizer_json=tokenizer_json(base),
         progress=lambda part, stage, made: context.progress(part, stage, example_count=made),
+        teacher=_teacher(context, spec),
     )
     for stage in result.report.stages:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in stage.dropped.items())
@@ -37,3 +40,17 @@ def execute(context: RunContext) -> dict[str, Any]:
         chunk_count=result.chunk_count,
         quality=result.quality,
     ).model_dump(by_alias=False)
+
+
+def _teacher(context: RunContext, spec: GenerateSpec) -> TeacherPlan | None:
+    if spec.teacher is None:
+        return None
+    address, key_env = teacher_access(spec.teacher, context.settings)
+    context.log(f"Asking {spec.teacher.model} for questions and answers")
+    return TeacherPlan(
+        context.settings.resolved_storage_uri,
+        context.run.resource_id,
+        spec.teacher,
+        address,
+        key_env,
+    )
