@@ -64,6 +64,13 @@ SOURCE_REQUEST: Example = {
     "excludePatterns": ["tests/"],
 }
 
+UPLOAD_FORM: Example = {
+    "files": ["def add(a, b):\n    return a + b\n"],
+    "name": "my-files",
+    "includePatterns": "*.py",
+    "excludePatterns": "tests/, build/",
+}
+
 SOURCE_CREATED: Example = {"sourceId": "src-new", "parsingJobId": "parse-1"}
 
 SYNC_STARTED: Example = {"jobId": "parse-2", "message": "Sync started"}

@@ -15,6 +15,7 @@ from aiforge.api.routers import (
     audit,
     data_sources,
     datasets,
+    docs,
     events,
     exports,
     fine_tune,
@@ -78,6 +79,7 @@ def create_app(services: Services, *, name_answers: bool = True) -> FastAPI:
         keys,
         audit,
         webhooks,
+        docs,
     ):
         _include(app, module.router)
     openapi.install(app)

@@ -1,8 +1,12 @@
-"""The OpenAPI document: what FastAPI finds out, and what it cannot know."""
+"""The OpenAPI document: what FastAPI finds out, and what it cannot know.
+
+python -m aiforge.api.openapi > tests/api/openapi.json
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, cast
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -139,3 +143,20 @@ def _enveloped(schema: dict[str, Any]) -> dict[str, Any]:
         "required": ["data", "meta"],
         "properties": {"data": schema, "meta": {"$ref": "#/components/schemas/Meta"}},
     }
+
+
+def text(document: dict[str, Any]) -> str:
+    """The document as it is kept beside the tests: a change shows as few changed lines."""
+    return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    """Print the document."""
+    from aiforge.api.factory import create_app
+    from aiforge.services.context import Services
+
+    print(text(create_app(cast(Services, None)).openapi()), end="")
+
+
+if __name__ == "__main__":
+    main()

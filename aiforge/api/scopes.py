@@ -44,6 +44,8 @@ _BY_ID, _IN_SERVICE, _FREE = Bound.BY_ID, Bound.IN_SERVICE, Bound.FREE
 
 RULES: Mapping[str, Rule] = {
     "GET /openapi.json": Rule(None, _FREE),
+    "GET /docs": Rule(None, _FREE),
+    "GET /docs/{name}": Rule(None, _FREE),
     "GET /status": Rule(_S.SYSTEM_READ),
     "GET /events": Rule(_S.EVENTS_READ),
     "POST /v1/fine-tune": Rule(_S.JOBS_WRITE, _IN_SERVICE),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
+import json
+import re
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from pydantic import TypeAdapter
 
-from aiforge.api import examples
+from aiforge.api import examples, openapi
 from aiforge.schemas import (
     access,
     artifacts,
@@ -124,3 +129,52 @@ def test_references_lead_somewhere(document: dict[str, Any]) -> None:
     assert found <= schemas.keys()
     assert {"ErrorBody", "Meta", "GitSourceRequest"} <= found
     assert "HTTPValidationError" not in schemas
+
+
+SNAPSHOT = Path(__file__).parent / "openapi.json"
+
+
+def test_a_change_of_the_document_is_deliberate(document: dict[str, Any]) -> None:
+    known, now = json.loads(SNAPSHOT.read_text()), json.loads(json.dumps(document))
+    if known != now:
+        lines = (openapi.text(version).splitlines() for version in (known, now))
+        changes = "\n".join(difflib.unified_diff(*lines, "kept", "now", lineterm="", n=2))
+        pytest.fail(
+            f"The document changed:\n{changes[:8000]}\n"
+            "If that is meant: python -m aiforge.api.openapi > tests/api/openapi.json"
+        )
+
+
+def test_every_request_body_has_an_example_and_every_parameter_a_schema(
+    document: dict[str, Any],
+) -> None:
+    for operation in operations(document):
+        name = operation["operationId"]
+        body = operation.get("requestBody", {}).get("content", {})
+        for kind, content in body.items():
+            schema = content["schema"]
+            assert {"example", "examples"} & content.keys() or "examples" in schema, (name, kind)
+        for parameter in operation.get("parameters", ()):
+            assert parameter["schema"], (name, parameter["name"])
+
+
+def test_docs_need_nothing_from_elsewhere(api: httpx.Client) -> None:
+    page = api.get("/docs")
+    links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    assert "<script>" not in page.text
+    assert len(links) == 5
+    for link in links:
+        file = api.get(link)
+        assert link.startswith("/docs/")
+        assert file.status_code == 200, link
+        assert file.content
+    assert 'url: "/openapi.json"' in api.get("/docs/docs.js").text
+    assert api.get("/openapi.json").json()["info"]["title"] == "AI Forge"
+
+
+@pytest.mark.parametrize("name", ["..%2Fapp.py", "LICENSE", "%2Fetc%2Fpasswd", ""])
+def test_docs_show_no_other_file(api: httpx.Client, name: str) -> None:
+    assert api.get(f"/docs/{name}").status_code == 404

@@ -15,7 +15,7 @@ from served import World
 from aiforge.api import scopes
 from aiforge.schemas.access import GRANTABLE, grants
 
-WITHOUT_A_SCOPE = {"GET /openapi.json"}
+WITHOUT_A_SCOPE = {"GET /openapi.json", "GET /docs", "GET /docs/{name}"}
 
 
 def routes_of(app: FastAPI) -> list[str]:

@@ -65,7 +65,10 @@ _BODY: dict[str, Any] = {
                 "schema": schema_of(GitSourceRequest),
                 "examples": {"repository": {"value": examples.SOURCE_REQUEST}},
             },
-            multipart.MEDIA_TYPE: {"schema": _FORM_SCHEMA},
+            multipart.MEDIA_TYPE: {
+                "schema": _FORM_SCHEMA,
+                "examples": {"files": {"value": examples.UPLOAD_FORM}},
+            },
         },
     }
 }

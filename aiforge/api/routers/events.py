@@ -28,9 +28,22 @@ After = Annotated[
 ]
 
 
+_EVENT: dict[str, Any] = {
+    "type": "object",
+    "description": "One event of the stream; `data` is JSON.",
+    "required": ["event", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "What `Last-Event-ID` takes the stream up after."},
+        "event": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "retry": {"type": ["integer", "string"], "description": "Milliseconds."},
+    },
+}
+
+
 def _stream(*errors: int) -> Responses:
     declared = answers(None, 400, *errors)
-    content: dict[str, Any] = {"schema": {"type": "string"}, "example": examples.EVENT_STREAM}
+    content: dict[str, Any] = {"schema": _EVENT, "example": examples.EVENT_STREAM}
     declared[200] = {"description": "A stream of events.", "content": {sse.MEDIA_TYPE: content}}
     return declared
 
