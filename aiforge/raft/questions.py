@@ -235,6 +235,14 @@ def _infill(_draft: Draft, chunk: Chunk, fact: Fact, rng: random.Random) -> Rend
     return Rendered(question, output, [before], [normalise(missing)], needs_golden=False)
 
 
+def taken_apart(question: str, output: str) -> tuple[str, str, str] | None:
+    """Code before the gap, code after it and the missing lines of an ``infill`` example."""
+    holed = question.partition("\n\n```")[2].partition("\n")[2].removesuffix("\n```")
+    missing = output.partition("\n```")[2].partition("\n")[2].removesuffix("\n```")
+    before, gap, after = holed.partition(_GAP)
+    return (before, after, missing) if gap and missing else None
+
+
 def _commit(_draft: Draft, chunk: Chunk, fact: Fact, rng: random.Random) -> Rendered:
     lines = fact.doc.split("\n")
     first = next(index for index, line in enumerate(lines) if line[:1] in "+-")

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from aiforge.schemas.common import Request, Timestamp, Wire
 
 DatasetFormat = Literal["alpaca", "chat", "sharegpt", "completion"]
+Split = Literal["train", "validation", "all"]
 
 
 class DatasetStatus(StrEnum):

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from aiforge.errors import NotFound
+import pyarrow.parquet as pq
+
+from aiforge.errors import Conflict, NotFound
 from aiforge.modeling.bases import resolve_base_model
+from aiforge.raft.formats import render_row
 from aiforge.raft.teacher_http import Address, key_variable, parse_endpoint
 from aiforge.schemas.common import Listing, Message, Page
 from aiforge.schemas.datasets import (
     Dataset,
     DatasetDetail,
+    DatasetFormat,
     DatasetStatus,
     GenerateRequest,
     GenerateResponse,
+    Split,
     TeacherConfig,
     YieldReport,
 )
@@ -23,6 +32,16 @@ from aiforge.settings import Settings
 from aiforge.state import datasets, removals
 from aiforge.state.store import RequestKey
 from aiforge.storage import Storage, dataset_dir
+
+_ROWS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Export:
+    """Examples on their way out, and what a file of them would be called."""
+
+    name: str
+    lines: Iterator[bytes]
 
 
 async def generate(
@@ -86,6 +105,46 @@ def _add_files(storage: Storage, detail: DatasetDetail) -> None:
     except NotFound:
         # It was deleted between the two looks, or by hand; its row still tells what it was.
         return
+
+
+async def export(
+    services: Services, dataset_id: str, split: Split, format: DatasetFormat | None
+) -> Export:
+    """The examples of a dataset as lines of JSON.
+
+    Args:
+        format: The dataset's own when absent.
+
+    Raises:
+        NotFound: There is no such dataset.
+        Conflict: It is not ready.
+    """
+    dataset = await services.state.call(datasets.get, dataset_id)
+    if dataset.status is not DatasetStatus.READY:
+        raise Conflict(
+            f"{dataset_id} is {dataset.status}; only a dataset that is ready can be exported.",
+            code="dataset_not_ready",
+        )
+    splits = ("train", "validation") if split == "all" else (split,)
+    lines = _lines(services.storage, dataset_id, splits, format or dataset.format)
+    return Export(f"{dataset_id}-{split}.jsonl", lines)
+
+
+def _lines(
+    storage: Storage, dataset_id: str, splits: Sequence[str], format: DatasetFormat
+) -> Iterator[bytes]:
+    """Lines of JSON, some hundred at a time; one batch of rows is held."""
+    for split in splits:
+        directory = f"{dataset_dir(dataset_id)}/{split}"
+        for name in storage.names(directory):
+            with storage.open_input(f"{directory}/{name}") as stream:
+                for batch in pq.ParquetFile(stream).iter_batches(_ROWS_AT_ONCE):
+                    yield b"".join(_line(row, format) for row in batch.to_pylist())
+
+
+def _line(row: Mapping[str, Any], format: DatasetFormat) -> bytes:
+    rendered = render_row(row, format) | {"kind": row["kind"], "id": row["id"]}
+    return json.dumps(rendered, ensure_ascii=False).encode(errors="replace") + b"\n"
 
 
 async def delete(services: Services, dataset_id: str, key: RequestKey | None = None) -> Message:

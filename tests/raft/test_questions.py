@@ -202,6 +202,23 @@ def test_formats_render_the_same_row() -> None:
     assert render_row(row, "completion") == {"prompt": "docs\n\nQ?\n\n", "completion": "A."}
 
 
+def test_a_gap_becomes_a_completion_in_the_middle(corpus: Corpus) -> None:
+    drafts, _ = draft_questions(corpus.chunks, corpus.clusters, seed=0)
+    draft = next(draft for draft in drafts if draft.kind == "infill")
+    rendered = render(draft, corpus.chunks[draft.chunk], seed=0)
+    row = {
+        "kind": "infill",
+        "instruction": rendered.question,
+        "input": "",
+        "output": rendered.output,
+    }
+    made = render_row(row, "completion")
+    before, _, rest = made["prompt"].removeprefix("<|fim_prefix|>").partition("<|fim_suffix|>")
+    after = rest.removesuffix("<|fim_middle|>")
+    code = corpus.chunks[draft.chunk].facts[draft.fact].code
+    assert f"{before}{made['completion']}{after}" == code
+
+
 def _keys(count: int) -> list[FileKey]:
     return [FileKey("s", f"{i}.py", f"blob{i}", "python") for i in range(count)]
 

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body, Query, Response
+from fastapi.responses import StreamingResponse
 
 from aiforge.api import examples, pagination
 from aiforge.api.dependencies import Ctx, DatasetId, Key
 from aiforge.api.pagination import Limit, Offset
-from aiforge.api.responses import answers
+from aiforge.api.responses import Responses, answers
 from aiforge.schemas.common import Message, Page
-from aiforge.schemas.datasets import Dataset, DatasetDetail, GenerateRequest, GenerateResponse
+from aiforge.schemas.datasets import (
+    Dataset,
+    DatasetDetail,
+    DatasetFormat,
+    GenerateRequest,
+    GenerateResponse,
+    Split,
+)
 from aiforge.services import datasets
 
 router = APIRouter(tags=["Datasets"])
+
+_LINES: Responses = {
+    **answers(None, 404, 409, 422),
+    200: {
+        "description": "Examples, one JSON object per line.",
+        "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
+    },
+}
 
 
 @router.get("/datasets", responses=answers([examples.DATASET], paged=True))
@@ -44,6 +60,28 @@ async def generate_dataset(
 async def get_dataset(ctx: Ctx, dataset_id: DatasetId) -> DatasetDetail:
     """Get a dataset with its first examples."""
     return await datasets.get(ctx, dataset_id)
+
+
+@router.get(
+    "/datasets/{dataset_id}/export",
+    response_class=StreamingResponse,
+    responses=_LINES,
+)
+async def export_dataset(
+    ctx: Ctx,
+    dataset_id: DatasetId,
+    split: Annotated[Split, Query(description="Which examples.")] = "train",
+    format: Annotated[
+        DatasetFormat | None, Query(description="Their shape; the dataset's own when absent.")
+    ] = None,
+) -> StreamingResponse:
+    """Get the examples of a dataset, one JSON object per line."""
+    export = await datasets.export(ctx, dataset_id, split, format)
+    return StreamingResponse(
+        export.lines,
+        media_type="application/x-ndjson",
+        headers={"Content-Disposition": f'attachment; filename="{export.name}"'},
+    )
 
 
 @router.delete("/datasets/{dataset_id}", responses=answers(examples.DELETED, 400, 404, 409))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from aiforge.modeling.bases import resolve_base_model, tokenizer_json
-from aiforge.raft.ray_build import SnapshotRef, build_dataset
+from aiforge.raft import statistics
+from aiforge.raft.ray_build import BuildResult, SnapshotRef, build_dataset
 from aiforge.raft.teacher import TeacherPlan
 from aiforge.services.context import RunContext
 from aiforge.services.datasets import teacher_access
+from aiforge.state import datasets
 from aiforge.state.datasets import GenerateOutcome, GenerateSpec
 
 
@@ -28,18 +31,43 @@ def execute(context: RunContext) -> dict[str, Any]:
         progress=lambda part, stage, made: context.progress(part, stage, example_count=made),
         teacher=_teacher(context, spec),
     )
-    for stage in result.report.stages:
-        reasons = ", ".join(f"{reason}: {count}" for reason, count in stage.dropped.items())
-        context.log(
-            f"{stage.stage}: {stage.entered} in, {stage.left} left"
-            + (f" ({reasons})" if reasons else "")
-        )
+    for line in statistics.summary(result.report.stages):
+        context.log(line)
+    _leave_artifacts(context, result)
     return GenerateOutcome(
         train_count=result.train_count,
         validation_count=result.validation_count,
         chunk_count=result.chunk_count,
         quality=result.quality,
     ).model_dump(by_alias=False)
+
+
+def _leave_artifacts(context: RunContext, result: BuildResult) -> None:
+    """What people look at: a report, a chart and the first examples."""
+    dataset = context.state.call_sync(datasets.get, context.run.resource_id)
+    counts = {
+        "train": result.train_count,
+        "validation": result.validation_count,
+        "chunks": result.chunk_count,
+    }
+    report = statistics.markdown(
+        dataset.name, result.report, result.quality, counts, result.preview
+    )
+    chart = statistics.chart(dataset.name, result.report)
+    sources = dataset.source_ids
+    context.artifact(
+        "report", "Yield and quality", report.encode(), "text/markdown", resource_ids=sources
+    )
+    context.artifact(
+        "chart", "Yield by stage", _json(chart), "application/json", resource_ids=sources
+    )
+    context.artifact(
+        "file", "Preview", _json(result.preview), "application/json", resource_ids=sources
+    )
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, indent=1).encode(errors="replace")
 
 
 def _teacher(context: RunContext, spec: GenerateSpec) -> TeacherPlan | None:
