@@ -150,6 +150,12 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.home / 'state' / 'aiforge.db'}"
 
     @property
+    def secrets(self) -> list[str]:
+        """What must appear in no text."""
+        key, password = self.signing_key, urlsplit(self.resolved_database_url).password
+        return [value for value in (key and key.decode(), password) if value]
+
+    @property
     def signing_key(self) -> bytes | None:
         """The signing key of bearer tokens, wherever it is kept; ``None`` where there is none."""
         if self.jwt_secret_file is not None:

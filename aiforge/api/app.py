@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
 
+from aiforge import redaction
 from aiforge.api.factory import create_app
 from aiforge.errors import Unavailable
 from aiforge.runtime.limiter import RayLimiter
@@ -30,6 +31,8 @@ class Api:
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self._settings = Settings.model_validate(settings)
+        redaction.install()
+        redaction.learn(self._settings.secrets)
         self._services: Services | None = None
 
     async def __serve_build_asgi_app__(self) -> FastAPI:

@@ -27,6 +27,7 @@ from aiforge.errors import (
     Rejected,
     SchemaViolation,
 )
+from aiforge.redaction import redact, redact_all
 from aiforge.schemas.errors import VALIDATION_FAILED, error_body
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ def render(scope: Scope, error: AIForgeError) -> JSONResponse:
         log.error("%s %s failed (%s)", scope["method"], scope["path"], request_id, exc_info=error)
         error = InternalError("Something went wrong on our side; the log has it under requestId.")
     body = error_body(error, request_id)
+    body.message, body.detail = redact(body.message), redact_all(body.detail)
     headers = {}
     if isinstance(seconds := error.detail.get("retryAfter"), int | float):
         headers["Retry-After"] = str(math.ceil(seconds))

@@ -15,6 +15,7 @@ from typing import Any
 
 import ray
 
+from aiforge import redaction
 from aiforge.errors import Conflict, Unavailable
 from aiforge.runtime.admission import Decision, Verdict, decide
 from aiforge.runtime.drivers import Attempt, Drivers, RayDrivers
@@ -220,6 +221,8 @@ class DispatcherActor:
     """The dispatcher and the sender of webhooks, each in a thread with a loop of its own."""
 
     def __init__(self, settings: Settings, work_of: WorkOf) -> None:
+        redaction.install()
+        redaction.learn(settings.secrets)
         self._settings = settings
         self._work_of = work_of
         threading.Thread(target=self._run, name="dispatcher", daemon=True).start()

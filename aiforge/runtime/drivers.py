@@ -15,6 +15,7 @@ import ray
 from pydantic import ValidationError
 from ray.exceptions import RayError, RayTaskError
 
+from aiforge import redaction
 from aiforge.errors import AIForgeError, Cancelled, Conflict, InternalError, Unavailable
 from aiforge.schemas.runs import Resources, Run, RunStatus
 from aiforge.services.context import RunContext
@@ -190,6 +191,13 @@ class Drivers(Protocol):
 
 class DriverActor(Driver):
     """A driver with what concerns its being an actor."""
+
+    def __init__(
+        self, settings: Settings, run_id: str, attempt: int, work_of: WorkOf = work_of
+    ) -> None:
+        redaction.install()
+        redaction.learn(settings.secrets)
+        super().__init__(settings, run_id, attempt, work_of)
 
     def leave(self) -> None:
         """Wait for the end of the attempt and end the actor with it."""

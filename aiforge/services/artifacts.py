@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from aiforge.errors import InvalidInput
+from aiforge.redaction import redact
 from aiforge.schemas.artifacts import Artifact, ArtifactType
 from aiforge.schemas.common import Listing, Page
 from aiforge.state import artifacts
@@ -53,6 +54,8 @@ def keep(
         Conflict: The attempt is not the run's current one, or the run has ended.
     """
     _check(type, name, content, mime_type)
+    if type in ("log", "report"):
+        content = redact(content.decode("utf-8", "replace")).encode()
     digest = hashlib.sha256(content).hexdigest()
     if not storage.exists(artifact_file(digest)):
         storage.write_bytes(artifact_file(digest), content)

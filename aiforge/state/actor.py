@@ -15,7 +15,9 @@ from typing import Any, ParamSpec, TypeVar
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from sqlalchemy import make_url
 
+from aiforge import redaction
 from aiforge.errors import AIForgeError, InternalError, Unavailable
 from aiforge.schemas.access import Origin
 from aiforge.settings import Settings
@@ -47,7 +49,9 @@ class StateActor:
     """Carries out the operations that its clients name."""
 
     def __init__(self, database_url: str) -> None:
+        redaction.install()
         self._store = Store(database_url)
+        redaction.learn([make_url(database_url).password])
 
     async def call(
         self,

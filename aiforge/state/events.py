@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Table, func, select
 
+from aiforge.redaction import redact_all
 from aiforge.schemas.runs import Event
 from aiforge.state.ops import read
 from aiforge.state.schema import Json, Moment, metadata, now, to_model
@@ -36,7 +37,7 @@ _INSERT = events.insert().inline()
 
 def append(connection: Connection, type: str, resource_id: str, **data: Any) -> None:
     """Add an event to the transaction that changes the resource."""
-    row = {"at": now(), "type": type, "resource_id": resource_id, "data": data}
+    row = {"at": now(), "type": type, "resource_id": resource_id, "data": redact_all(data)}
     connection.execute(_INSERT, row)
     touch(connection, resource_id)
 

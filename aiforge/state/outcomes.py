@@ -25,7 +25,7 @@ from aiforge.state import (
     validations,
 )
 from aiforge.state.ops import write
-from aiforge.state.schema import now
+from aiforge.state.schema import now, storable
 
 MAX_ATTEMPTS = 3
 
@@ -207,6 +207,7 @@ def recover(connection: Connection, run_id: str, attempt: int, reason: str) -> R
 
 
 def _failed(connection: Connection, run: Run, error: str, code: str) -> Run:
+    error = storable(error)
     failed = runs.change(connection, run, RunStatus.FAILED, error=error, error_code=code)
     logs.say(connection, run.id, error, "error")
     _effect(run).stopped(connection, failed, error, code)

@@ -25,6 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ColumnElement
 
+from aiforge.redaction import redact
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -105,8 +107,8 @@ def finite(value: float | None) -> float | None:
 
 
 def storable(text: str) -> str:
-    """The text without what a database's UTF-8 text cannot hold: NUL and lone surrogates."""
-    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+    """The text without secrets, and without what a database cannot hold: NUL, lone surrogates."""
+    return redact(text).replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def to_model(kind: type[Model], row: Row[Any]) -> Model:
