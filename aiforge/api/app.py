@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import ray
 from fastapi import FastAPI
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve import Application
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
 
 from aiforge import redaction
 from aiforge.api.factory import create_app
-from aiforge.errors import Unavailable
+from aiforge.errors import AIForgeError, Unavailable
 from aiforge.runtime.limiter import RayLimiter
+from aiforge.schemas.exports import Export
 from aiforge.services import startup
 from aiforge.services.context import Services
+from aiforge.services.engines import LlamaHere
+from aiforge.serving.chat import ChatOptions, ChatPiece, Message
 from aiforge.settings import Settings
 from aiforge.state import actor
 from aiforge.state.reader import Reader, ReadingState
@@ -26,14 +33,78 @@ MAX_ONGOING_REQUESTS = 1000
 """Per replica. Requests mostly wait for the state, and an event stream lasts for long."""
 
 
-class Api:
-    """One replica: the REST API over the cluster's state."""
+MAX_ONGOING_CHATS = 64
+"""More than a replica lets wait: it refuses by itself, with a reason."""
+
+IDLE_SECONDS = 600.0
+"""How long llama.cpp keeps a process and its memory after the last answer."""
+
+Item = ChatPiece | AIForgeError
+"""What crosses between replicas: errors as values, which keep their class, code and detail."""
+
+
+class Llama:
+    """The replica that answers by llama.cpp where there is no Ollama; it exists when needed."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
+        parsed = Settings.model_validate(settings)
+        self._here = LlamaHere(Storage(parsed.resolved_storage_uri), parsed)
+
+    async def chat(
+        self, export: Export, messages: Sequence[Message], options: ChatOptions
+    ) -> AsyncIterator[Item]:
+        """The answer of an exported model as it is made; an error is the last item."""
+        try:
+            async for piece in self._here(export, messages, options):
+                yield piece
+        except AIForgeError as error:
+            yield error
+
+
+class LlamaThere:
+    """Asks the replica that answers by llama.cpp; Serve starts it at the first question."""
+
+    def __init__(self, handle: DeploymentHandle) -> None:
+        self._handle = handle.options(stream=True)
+
+    async def __call__(
+        self, export: Export, messages: Sequence[Message], options: ChatOptions
+    ) -> AsyncIterator[ChatPiece]:
+        """The answer of an exported model as it is made.
+
+        Raises:
+            AIForgeError: What the replica raises, as the same class.
+            Unavailable: It died, or cannot be started (``chat_interrupted``).
+        """
+        items = self._handle.chat.remote(export, messages, options)
+        try:
+            async for item in items:
+                if isinstance(item, AIForgeError):
+                    raise item
+                yield item
+        except (RayError, RayServeException) as error:
+            raise Unavailable(
+                "The process that generates went away; it is started again, try again soon.",
+                code="chat_interrupted",
+                retryAfter=5,
+            ) from error
+        finally:
+            items.cancel()
+
+
+class Api:
+    """One replica: the REST API over the cluster's state.
+
+    Args:
+        llama: Handle on the deployment that answers by llama.cpp.
+    """
+
+    def __init__(self, settings: dict[str, Any], llama: DeploymentHandle) -> None:
         self._settings = Settings.model_validate(settings)
         redaction.install()
         redaction.learn(self._settings.secrets)
         self._services: Services | None = None
+        self._answers_here = LlamaThere(llama)
 
     async def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Serve once the replica exists."""
@@ -49,7 +120,13 @@ class Api:
         storage = Storage(self._settings.resolved_storage_uri)
         limiter = None if self._settings.env == "development" else RayLimiter(self._settings)
         return Services(
-            state, storage, self._settings, ray.cluster_resources, probe=_probe, limiter=limiter
+            state,
+            storage,
+            self._settings,
+            cluster_resources=ray.cluster_resources,
+            limiter=limiter,
+            probe=_probe,
+            answers_here=self._answers_here,
         )
 
     async def check_health(self) -> None:
@@ -91,4 +168,19 @@ def build(settings: Settings | dict[str, Any] | None = None) -> Application:
         ray_actor_options=_placement(given),
         graceful_shutdown_timeout_s=5,
     )
-    return deployment.bind(given.model_dump())
+    llama = serve.deployment(
+        Llama,
+        name="Llama",
+        max_ongoing_requests=MAX_ONGOING_CHATS,
+        ray_actor_options={"num_cpus": 0},
+        autoscaling_config={
+            "min_replicas": 0,
+            "initial_replicas": 0,
+            "max_replicas": 1,
+            "target_ongoing_requests": MAX_ONGOING_CHATS,
+            "upscale_delay_s": 0.0,
+            "downscale_delay_s": IDLE_SECONDS,
+        },
+        graceful_shutdown_timeout_s=5,
+    )
+    return deployment.bind(given.model_dump(), llama.bind(given.model_dump()))

@@ -297,6 +297,27 @@ MODEL_CHANGE: Example = {
     "detail": {},
 }
 
+DEPLOYED: Example = {
+    "ollamaName": "myproject:v1",
+    "message": "Deployed successfully",
+    "status": "ready",
+    "runId": "run-2",
+}
+
+ACTIVATED: Example = {
+    "message": "Activated",
+    "modelId": "model-2",
+    "status": "active",
+    "runId": "run-3",
+}
+
+ROLLED_BACK: Example = {
+    "message": "Rolled back",
+    "modelId": "model-1",
+    "status": "active",
+    "runId": "run-4",
+}
+
 LINEAGE: Example = {
     "model": MODEL,
     "job": {
@@ -322,6 +343,47 @@ LINEAGE: Example = {
             "name": "my-repo",
             "url": "https://github.com/owner/my-repo",
             "branch": "main",
+        }
+    ],
+}
+
+CHAT_REQUEST: Example = {
+    "model": "myproject",
+    "messages": [{"role": "user", "content": "What does calculate_sum do?"}],
+    "max_tokens": 200,
+}
+
+CHAT_COMPLETION: Example = {
+    "id": "chatcmpl-5f2b1c",
+    "object": "chat.completion",
+    "created": 1768471200,
+    "model": "myproject",
+    "system_fingerprint": "model-1",
+    "choices": [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "It adds two numbers."},
+            "finish_reason": "stop",
+        }
+    ],
+    "usage": {"prompt_tokens": 21, "completion_tokens": 6, "total_tokens": 27},
+}
+
+CHAT_STREAM = (
+    'data: {"id":"chatcmpl-5f2b1c","object":"chat.completion.chunk","created":1768471200,'
+    '"model":"myproject","system_fingerprint":"model-1","choices":[{"index":0,'
+    '"delta":{"content":"It adds"}}]}\n\ndata: [DONE]\n\n'
+)
+
+CHAT_MODELS: Example = {
+    "object": "list",
+    "data": [
+        {
+            "id": "myproject",
+            "object": "model",
+            "created": 1768471200,
+            "owned_by": "aiforge",
+            "root": "myproject-v1",
         }
     ],
 }

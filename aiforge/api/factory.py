@@ -13,6 +13,7 @@ from aiforge.api.middleware import BodyLimit, Envelope, LocalClients, RequestCon
 from aiforge.api.routers import (
     artifacts,
     audit,
+    chat,
     data_sources,
     datasets,
     docs,
@@ -74,6 +75,7 @@ def create_app(services: Services, *, name_answers: bool = True) -> FastAPI:
         fine_tune,
         exports,
         models,
+        chat,
         artifacts,
         events,
         keys,

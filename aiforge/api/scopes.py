@@ -62,6 +62,8 @@ RULES: Mapping[str, Rule] = {
     "GET /jobs/{job_id}/exports/{export_id}": Rule(_S.JOBS_READ, _BY_ID),
     "GET /jobs/{job_id}/exports/{export_id}/file": Rule(_S.JOBS_READ, _BY_ID),
     "GET /jobs/{job_id}/exports/{export_id}/files/{name}": Rule(_S.JOBS_READ, _BY_ID),
+    "POST /v1/chat/completions": Rule(_S.CHAT_USE, _IN_SERVICE),
+    "GET /v1/models": Rule(_S.CHAT_USE, _IN_SERVICE),
     "GET /models": Rule(_S.MODELS_READ, _IN_SERVICE),
     "GET /models/active": Rule(_S.MODELS_READ, _IN_SERVICE),
     "GET /models/{model_id}/lineage": Rule(_S.MODELS_READ, _BY_ID),

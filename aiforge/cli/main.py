@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from aiforge import __version__
-from aiforge.cli import dataset, job, key, platform, source, train, webhook
+from aiforge.cli import chat, dataset, job, key, model, platform, source, train, webhook
 
 app = typer.Typer(
     name="aiforge",
@@ -40,8 +40,10 @@ def root(
 
 platform.register(app)
 train.register(app)
+chat.register(app)
 app.add_typer(source.app, name="source")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(job.app, name="job")
+app.add_typer(model.app, name="model")
 app.add_typer(key.app, name="key")
 app.add_typer(webhook.app, name="webhook")

@@ -9,9 +9,11 @@ from aiforge.client._flows.jobs import require_completed
 from aiforge.client._handles import (
     AsyncDataset,
     AsyncJob,
+    AsyncModel,
     AsyncSource,
     Dataset,
     Job,
+    Model,
     Source,
 )
 from aiforge.client._retry import RetryPolicy, ServerUnreachable
@@ -22,9 +24,11 @@ __all__ = [
     "AsyncAIForge",
     "AsyncDataset",
     "AsyncJob",
+    "AsyncModel",
     "AsyncSource",
     "Dataset",
     "Job",
+    "Model",
     "Page",
     "RetryPolicy",
     "ServerUnreachable",

@@ -11,15 +11,19 @@ import httpx
 from aiforge import __version__
 from aiforge.client._flow import AsyncDriver, Driver
 from aiforge.client._resources import (
+    AsyncChat,
     AsyncDatasets,
     AsyncJobs,
     AsyncKeys,
+    AsyncModels,
     AsyncSources,
     AsyncSystem,
     AsyncWebhooks,
+    Chat,
     Datasets,
     Jobs,
     Keys,
+    Models,
     Sources,
     System,
     Webhooks,
@@ -65,6 +69,8 @@ class AIForge:
         self.sources = Sources(driver)
         self.datasets = Datasets(driver)
         self.jobs = Jobs(driver)
+        self.models = Models(driver)
+        self.chat = Chat(driver)
         self.keys = Keys(driver)
         self.system = System(driver)
         self.webhooks = Webhooks(driver)
@@ -108,6 +114,8 @@ class AsyncAIForge:
         self.sources = AsyncSources(driver)
         self.datasets = AsyncDatasets(driver)
         self.jobs = AsyncJobs(driver)
+        self.models = AsyncModels(driver)
+        self.chat = AsyncChat(driver)
         self.keys = AsyncKeys(driver)
         self.system = AsyncSystem(driver)
         self.webhooks = AsyncWebhooks(driver)

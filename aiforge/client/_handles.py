@@ -10,10 +10,11 @@ from pydantic import BaseModel, PrivateAttr
 
 from aiforge.client._binding import documented
 from aiforge.client._flow import AsyncDriver, Driver, Flow, ItemFlow
-from aiforge.client._flows import datasets, jobs, sources
+from aiforge.client._flows import datasets, jobs, models, sources
 from aiforge.client._flows.common import Page
 from aiforge.schemas.datasets import DatasetDetail as DatasetFields
 from aiforge.schemas.jobs import Job as JobFields
+from aiforge.schemas.models import Model as ModelFields
 from aiforge.schemas.sources import Source as SourceFields
 
 P = ParamSpec("P")
@@ -214,3 +215,33 @@ class AsyncJob(JobFields, _AsyncHandle, _AsyncJobActions):
     """A training job; ``refresh``, ``cancel`` and ``wait`` bring it up to date in place."""
 
     _shown = Job._shown
+
+
+class _ModelActions:
+    refresh = _update(models.get)
+    deploy = _update(models.deploy)
+    activate = _update(models.activate)
+    lineage = _ask(models.lineage)
+    history = _ask(models.history)
+    delete = _ask(models.delete)
+
+
+class Model(ModelFields, _SyncHandle, _ModelActions):
+    """A model version; ``refresh``, ``deploy`` and ``activate`` bring it up to date in place."""
+
+    _shown = ("name", "status", "base_model", "ollama_name", "engine", "job_id", "error")
+
+
+class _AsyncModelActions:
+    refresh = _update_async(models.get)
+    deploy = _update_async(models.deploy)
+    activate = _update_async(models.activate)
+    lineage = _ask_async(models.lineage)
+    history = _ask_async(models.history)
+    delete = _ask_async(models.delete)
+
+
+class AsyncModel(ModelFields, _AsyncHandle, _AsyncModelActions):
+    """A model version; ``refresh``, ``deploy`` and ``activate`` bring it up to date in place."""
+
+    _shown = Model._shown

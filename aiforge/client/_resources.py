@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from aiforge.client._binding import async_iterating, awaiting, blocking, iterating
 from aiforge.client._flow import AsyncDriver, Driver
-from aiforge.client._flows import datasets, events, jobs, keys, sources, system, webhooks
+from aiforge.client._flows import (
+    chat,
+    datasets,
+    events,
+    jobs,
+    keys,
+    models,
+    sources,
+    system,
+    webhooks,
+)
 from aiforge.client._handles import (
     AsyncDataset,
     AsyncJob,
+    AsyncModel,
     AsyncSource,
     Dataset,
     Job,
+    Model,
     Source,
 )
 
@@ -145,6 +157,50 @@ class AsyncWebhooks(_AsyncResource):
     rotate = awaiting(webhooks.rotate)
     deliveries = awaiting(webhooks.deliveries)
     replay = awaiting(webhooks.replay)
+
+
+class Models(_Resource):
+    """The model registry."""
+
+    list = blocking(models.list_, Model.page)
+    get = blocking(models.get, Model.of)
+    active = blocking(models.active, Model.of)
+    lineage = blocking(models.lineage)
+    history = blocking(models.history)
+    deploy = blocking(models.deploy, Model.of)
+    activate = blocking(models.activate, Model.of)
+    rollback = blocking(models.rollback, Model.of)
+    delete = blocking(models.delete)
+
+
+class AsyncModels(_AsyncResource):
+    """The model registry."""
+
+    list = awaiting(models.list_, AsyncModel.page)
+    get = awaiting(models.get, AsyncModel.of)
+    active = awaiting(models.active, AsyncModel.of)
+    lineage = awaiting(models.lineage)
+    history = awaiting(models.history)
+    deploy = awaiting(models.deploy, AsyncModel.of)
+    activate = awaiting(models.activate, AsyncModel.of)
+    rollback = awaiting(models.rollback, AsyncModel.of)
+    delete = awaiting(models.delete)
+
+
+class Chat(_Resource):
+    """Chat with a project's active model."""
+
+    complete = blocking(chat.complete)
+    stream = iterating(chat.stream)
+    models = blocking(chat.models)
+
+
+class AsyncChat(_AsyncResource):
+    """Chat with a project's active model."""
+
+    complete = awaiting(chat.complete)
+    stream = async_iterating(chat.stream)
+    models = awaiting(chat.models)
 
 
 class System(_Resource):

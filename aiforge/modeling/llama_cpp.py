@@ -40,6 +40,9 @@ FILE_TYPES = {
 
 _BATCH = 512
 _PIECE_BYTES = 64
+_CONTROL = 1 << 3
+"""``LLAMA_TOKEN_ATTR_CONTROL``."""
+
 _F32 = 0
 """``GGML_TYPE_F32``: the type of a key-value cache that loses nothing."""
 
@@ -223,6 +226,15 @@ class GgufModel:
     def ends_generation(self, token: int) -> bool:
         """Whether generation stops at a token."""
         return bool(self._library.llama_vocab_is_eog(self._vocabulary, token))
+
+    def control_tokens(self) -> list[str]:
+        """The texts of all control tokens, which no message may spell out."""
+        library, vocabulary = self._library, self._vocabulary
+        return [
+            self.piece(token).decode("utf-8", "replace")
+            for token in range(self.vocabulary_size)
+            if library.llama_vocab_get_attr(vocabulary, token) & _CONTROL
+        ]
 
     def tokenize(
         self, text: str, *, add_special: bool = False, parse_special: bool = True

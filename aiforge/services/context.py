@@ -27,6 +27,7 @@ from aiforge.training.plan import Probe, TrainPlan
 
 if TYPE_CHECKING:
     from aiforge.services.access import Access
+    from aiforge.services.engines import AnswersHere, Engines
     from aiforge.services.limits import Limiter
 
 _log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Services:
             absent where there is no cluster.
         limiter: Counts requests; this process alone where it is absent.
         probe: Measures a training plan on the cluster; absent where there is none.
+        answers_here: Generates by llama.cpp; this process does where it is absent.
 
     ``principal`` is who asks; whoever makes services for a process of the platform itself is
     ``LOCAL``.
@@ -53,6 +55,7 @@ class Services:
         cluster_resources: Callable[[], Mapping[str, float]] | None = None,
         limiter: Limiter | None = None,
         probe: Callable[[TrainPlan], Awaitable[Probe]] | None = None,
+        answers_here: AnswersHere | None = None,
     ) -> None:
         self.state = state
         self.storage = storage
@@ -63,6 +66,7 @@ class Services:
         self._limiter = limiter
         self._cluster_resources = Recent(cluster_resources) if cluster_resources else None
         self.probe = probe
+        self._engines = _Lazy(answers_here)
 
     @cached_property
     def access(self) -> Access:
@@ -77,6 +81,11 @@ class Services:
         from aiforge.services.limits import LocalLimiter, quotas
 
         return self._limiter or LocalLimiter(quotas(self.settings))
+
+    @property
+    def engines(self) -> Engines:
+        """What answers; shared by all who ask this process."""
+        return self._engines.get(self)
 
     def on_behalf(self, principal: Principal, origin: Origin) -> Services:
         """The same services for one request: what they write is audited under who asked."""
@@ -147,6 +156,21 @@ class Services:
     def gpus(self) -> float:
         """Number of GPUs in the cluster, as it was some seconds ago; 0 where there is none."""
         return self.cluster_resources.get("GPU", 0.0)
+
+
+class _Lazy:
+    """The engines of a process, made when they are first needed; copies of services share it."""
+
+    def __init__(self, answers_here: AnswersHere | None) -> None:
+        self._answers_here = answers_here
+        self._engines: Engines | None = None
+
+    def get(self, services: Services) -> Engines:
+        if self._engines is None:
+            from aiforge.services.engines import Engines
+
+            self._engines = Engines(services.storage, services.settings, self._answers_here)
+        return self._engines
 
 
 @dataclass(frozen=True)

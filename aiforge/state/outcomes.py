@@ -15,6 +15,7 @@ from aiforge.schemas.jobs import Validation, ValidationMetrics
 from aiforge.schemas.runs import Run, RunKind, RunStatus
 from aiforge.state import (
     datasets,
+    deployments,
     events,
     exports,
     lifecycles,
@@ -77,6 +78,7 @@ _EFFECTS: Mapping[RunKind, _Effect] = {
     ),
     RunKind.TRAIN: _Effect(TrainOutcome, _trained, _nothing),
     RunKind.EXPORT: _Effect(exports.ExportOutcome, exports.exported, exports.export_stopped),
+    RunKind.DEPLOY: _Effect(deployments.DeployOutcome, deployments.done, deployments.stopped),
 }
 
 

@@ -147,6 +147,13 @@ def get(connection: Connection, run_id: str) -> Run:
 
 
 @read
+def ended(connection: Connection, run_id: str) -> Run | None:
+    """A run once it has ended, ``None`` before; raises ``NotFound`` as ``get`` does."""
+    run = get(connection, run_id)
+    return run if run.status in lifecycles.RUN.terminal else None
+
+
+@read
 def waiting(connection: Connection, limit: int = 100) -> list[Run]:
     """The runs in the queue, oldest first."""
     return _in_order(connection, (RunStatus.QUEUED,), limit)

@@ -17,6 +17,7 @@ from aiforge.api import examples, openapi
 from aiforge.schemas import (
     access,
     artifacts,
+    chat,
     datasets,
     exports,
     health,
@@ -63,6 +64,12 @@ TYPES: list[tuple[Any, Any]] = [
     (examples.LINEAGE, models.Lineage),
     (examples.EXPORT, exports.Export),
     (examples.EXPORT_DETAIL, exports.ExportDetail),
+    (examples.CHAT_REQUEST, chat.ChatRequest),
+    (examples.CHAT_COMPLETION, chat.ChatCompletion),
+    (examples.CHAT_MODELS, chat.ChatModels),
+    (examples.DEPLOYED, models.DeployResponse),
+    (examples.ACTIVATED, models.ModelActionResponse),
+    (examples.ROLLED_BACK, models.ModelActionResponse),
 ]
 
 

@@ -17,9 +17,11 @@ NAMES = [
     "AsyncAIForge",
     "AsyncDataset",
     "AsyncJob",
+    "AsyncModel",
     "AsyncSource",
     "Dataset",
     "Job",
+    "Model",
     "Page",
     "RetryPolicy",
     "ServerUnreachable",
@@ -42,6 +44,11 @@ OPERATIONS = {
         *("create", "list", "get", "delete", "test", "enable", "rotate", "deliveries"),
         "replay",
     },
+    "models": {
+        *("list", "get", "active", "lineage", "history", "deploy", "activate", "rollback"),
+        "delete",
+    },
+    "chat": {"complete", "stream", "models"},
     "system": {"health", "status", "events"},
 }
 

@@ -24,6 +24,7 @@ SYNCED = {
 }
 GENERATED = {"train_count": 9, "validation_count": 1, "chunk_count": 4, "quality": 0.5}
 TRAINED = {"adapter_path": "jobs/j/adapter", "steps": 7, "final_loss": 1.5}
+DEPLOYED = {"engine": "ollama", "digest": "d", "prompt_tokens": 9, "answer": "a"}
 EXPORTED = {
     "output_path": "/storage/exports/e/model.gguf",
     "size": 7,

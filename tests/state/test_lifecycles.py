@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from samples import EXPORTED, GENERATED, NONE, SYNCED, TRAINED, fine_tune, new_source
+from samples import DEPLOYED, EXPORTED, GENERATED, NONE, SYNCED, TRAINED, fine_tune, new_source
 from sqlalchemy import select
 
 from aiforge.errors import Conflict, InvalidInput, NotFound
@@ -28,6 +28,7 @@ from aiforge.schemas.runs import Event, Run, RunKind, RunStatus
 from aiforge.schemas.sources import SourceStatus
 from aiforge.state import (
     datasets,
+    deployments,
     events,
     exports,
     jobs,
@@ -49,6 +50,7 @@ RESULTS = {
     RunKind.GENERATE: GENERATED,
     RunKind.TRAIN: TRAINED,
     RunKind.EXPORT: EXPORTED,
+    RunKind.DEPLOY: DEPLOYED,
 }
 attempts = st.sampled_from([-1, 0, 0, 0, 1])
 picks = st.integers(min_value=0, max_value=1000)
@@ -165,6 +167,19 @@ class AnySequence(RuleBasedStateMachine):
         elif built:
             self.attempt(removals.delete_dataset, built[number % len(built)])
 
+    def pick_model(self, number: int) -> str:
+        found = list(self.now.models) or ["model-none"]
+        return found[number % len(found)]
+
+    @rule(number=picks, action=st.sampled_from(["deploy", "activate", "rollback"]))
+    def serve(self, number: int, action: str) -> None:
+        op = getattr(deployments, action)
+        self.attempt(op, self.pick_model(number), "me", None, NONE)
+
+    @rule(number=picks)
+    def delete_model(self, number: int) -> None:
+        self.attempt(models.delete, self.pick_model(number), "me", None)
+
     @rule(number=picks)
     def start(self, number: int) -> None:
         if run := self.pick(number):
@@ -225,7 +240,7 @@ class AnySequence(RuleBasedStateMachine):
             noun, _, status = event.type.partition(".")
             if status == "deleted":
                 del self.status[event.resource_id]
-            elif status != "restarted":
+            elif status not in ("restarted", "rolled_back", "deployed"):
                 self.step(noun, event.resource_id, status)
 
     def step(self, noun: str, resource_id: str, status: str) -> None:
@@ -250,6 +265,10 @@ class AnySequence(RuleBasedStateMachine):
             assert (dataset is DatasetStatus.GENERATING) == (dataset_id in busy)
         for export_id, export in self.now.exports.items():
             assert (export is ExportStatus.RUNNING) == (export_id in busy)
+        for model_id, model in self.now.models.items():
+            assert model is not ModelStatus.DEPLOYING or model_id in busy
+        # The machine trains for one project only.
+        assert list(self.now.models.values()).count(ModelStatus.ACTIVE) <= 1
 
 
 def test_no_sequence_leaves_the_graphs(new_sqlite: Callable[[], str]) -> None:

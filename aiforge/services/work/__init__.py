@@ -20,6 +20,7 @@ _MODULES = {
     RunKind.GENERATE: "aiforge.services.work.generate",
     RunKind.TRAIN: "aiforge.services.work.train",
     RunKind.EXPORT: "aiforge.services.work.export",
+    RunKind.DEPLOY: "aiforge.services.work.deploy",
 }
 
 

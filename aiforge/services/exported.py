@@ -1,0 +1,108 @@
+"""The file that a model is served from: its newest export, on this machine's disk."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+from aiforge.errors import Conflict, NotFound
+from aiforge.modeling.llama_cpp import GgufModel
+from aiforge.schemas.exports import Export, ExportStatus
+from aiforge.schemas.models import Model
+from aiforge.settings import Settings
+from aiforge.state import exports
+from aiforge.state.access import State
+from aiforge.storage import Storage, export_dir
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """One exported GGUF; ``path`` is on this machine."""
+
+    export: Export
+    path: Path
+    size: int
+    sha256: str
+
+    @cached_property
+    def template(self) -> str:
+        """The chat template that it embeds."""
+        with GgufModel(self.path, vocabulary_only=True) as model:
+            return model.chat_template or ""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a report says about it."""
+        return {
+            "exportId": self.export.export_id,
+            "quantization": self.export.quantization,
+            "sha256": self.sha256,
+            "size": self.size,
+        }
+
+    def open(self) -> IO[bytes]:
+        """A stream of its bytes."""
+        return self.path.open("rb")
+
+
+def newest_file(
+    state: State, storage: Storage, settings: Settings, model: Model
+) -> ExportedFile | None:
+    """The newest completed GGUF of a model, fetched where the storage is elsewhere.
+
+    Raises:
+        NotFound: The storage has lost it (``file_not_found``).
+    """
+    export = state.call_sync(exports.newest, model.job_id)
+    return None if export is None else local_file(storage, settings, export)
+
+
+def local_file(storage: Storage, settings: Settings, export: Export) -> ExportedFile:
+    """The main file of a completed export on this machine; raises as ``newest_file``."""
+    size, sha256 = export.size or 0, export.sha256 or ""
+    name = next(file.name for file in export.files if file.sha256 == sha256)
+    stored = f"{export_dir(export.export_id)}/{name}"
+    if storage.is_local:
+        path = Path(storage.full(stored))
+    else:
+        path = settings.home / "cache" / "gguf" / f"{sha256}.gguf"
+        if not path.exists():
+            _fetch(storage, stored, path)
+    if not path.exists():
+        raise NotFound(
+            f"{name} of {export.export_id} is gone from the storage; export the job again.",
+            code="file_not_found",
+        )
+    return ExportedFile(export, path, size, sha256)
+
+
+def require_under_way(state: State, model: Model) -> None:
+    """Refuse to wait for an export that nobody makes.
+
+    Raises:
+        Conflict: None is queued, or the last one failed (``model_not_exported``).
+    """
+    last = state.call_sync(exports.page, model.job_id, 1, 0).items
+    if last and last[0].status is ExportStatus.RUNNING:
+        return
+    reason = f": {last[0].error}" if last and last[0].error else ""
+    raise Conflict(
+        f"{model.name} has no exported file{reason.rstrip('.')}; export it first: "
+        f"POST /jobs/{model.job_id}/export.",
+        code="model_not_exported",
+        jobId=model.job_id,
+    )
+
+
+def _fetch(storage: Storage, stored: str, path: Path) -> None:
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        storage.download(stored, partial)
+        partial.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)

@@ -1,0 +1,187 @@
+"""Runs of kind ``deploy``: to Ollama, and from one active model to another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from aiforge.errors import Conflict
+from aiforge.modeling.bases import resolve_base_model
+from aiforge.modeling.load import load_tokenizer
+from aiforge.schemas.models import ModelStatus
+from aiforge.services import cards, exported
+from aiforge.services.context import RunContext
+from aiforge.services.exported import ExportedFile
+from aiforge.serving import deploy
+from aiforge.serving.chat import Message
+from aiforge.serving.llama import LlamaModel
+from aiforge.serving.ollama import Ollama
+from aiforge.state import deployments, locks
+from aiforge.state.deployments import DeployOutcome, DeploySpec, Served
+
+POLL_SECONDS = 0.25
+
+
+def execute(context: RunContext) -> dict[str, Any]:
+    """Deploy, activate or roll back, and report what was seen to answer."""
+    spec = DeploySpec.model_validate(context.run.spec)
+    served = context.state.call_sync(deployments.served, spec.target_id)
+    trained = _Trained(context, served)
+    if spec.engine == "llama.cpp":
+        _lock(context, f"llama.cpp {served.model.project_name}")
+        _require_still_active(context, spec)
+        outcome = _activate_here(context, trained)
+    else:
+        url = context.settings.ollama_url
+        _lock(context, f"ollama {url}")
+        _require_still_active(context, spec)
+        with Ollama(url) as server:
+            _settle(context, server)
+            outcome = (
+                _deploy(context, server, trained)
+                if spec.action == "deploy"
+                else _activate(context, server, trained)
+            )
+    _leave_card(context, served, outcome)
+    return outcome.model_dump(mode="json", by_alias=False)
+
+
+class _Trained:
+    """What training knows of a model, to hold its engine against."""
+
+    def __init__(self, context: RunContext, served: Served) -> None:
+        self.served = served
+        base = resolve_base_model(served.model.base_model, context.settings)
+        self._tokenizer = load_tokenizer(base)
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Length of a conversation's prompt under the chat template of the training."""
+        text = self._tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=True
+        )
+        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _deploy(context: RunContext, server: Ollama, trained: _Trained) -> DeployOutcome:
+    served = trained.served
+    file = _exported(context, served)
+    context.log(f"Deploying {file.path.name} ({file.size:,} bytes) as {served.tag}")
+    found = deploy.deploy(
+        server,
+        served.tag,
+        deploy.GgufFile("model.gguf", file.sha256, file.size, file.open, file.template),
+        file.export.stop_tokens,
+        trained.count_tokens,
+        lambda done, what: context.progress(0.3 + 0.65 * done, what),
+    )
+    first = found.probes[0]
+    context.log(
+        f"{served.tag} answers: its prompt is {first.prompt_tokens} tokens long there and in "
+        f"training, its template is the trained one, its digest {found.digest}"
+    )
+    return DeployOutcome(
+        engine="ollama",
+        digest=found.digest,
+        ollama_name=served.tag,
+        prompt_tokens=first.prompt_tokens,
+        answer=first.answer,
+        facts={"serverUrl": server.url, "file": file.facts},
+    )
+
+
+def _activate(context: RunContext, server: Ollama, trained: _Trained) -> DeployOutcome:
+    served = trained.served
+    digest = served.digest or ""
+    if server.tags().get(served.tag) != digest:
+        context.log(f"{served.tag} is not on the server any more; deploying it again", "warning")
+        digest = _deploy(context, server, trained).digest or ""
+    probe = deploy.activate(
+        server,
+        served.tag,
+        served.latest,
+        digest,
+        trained.count_tokens,
+        lambda done, what: context.progress(0.3 + 0.65 * done, what),
+    )
+    context.log(f"{served.latest} is {served.tag} now, and answers")
+    return DeployOutcome(
+        engine="ollama",
+        digest=digest,
+        ollama_name=served.latest,
+        prompt_tokens=probe.prompt_tokens,
+        answer=probe.answer,
+        facts={"serverUrl": server.url},
+    )
+
+
+def _activate_here(context: RunContext, trained: _Trained) -> DeployOutcome:
+    file = _exported(context, trained.served)
+    context.progress(0.5, "loading it with llama.cpp")
+    model = LlamaModel(file.path)
+    try:
+        probe = deploy.ask(model, trained.count_tokens)
+    finally:
+        model.close()
+    context.log(f"{file.path.name} answers through llama.cpp")
+    return DeployOutcome(
+        engine="llama.cpp",
+        prompt_tokens=probe.prompt_tokens,
+        answer=probe.answer,
+        facts={"file": file.facts},
+    )
+
+
+def _exported(context: RunContext, served: Served) -> ExportedFile:
+    """The newest export of the model, as soon as there is one."""
+    context.progress(0.05, "waiting for its export")
+    file = exported.newest_file(context.state, context.storage, context.settings, served.model)
+    while file is None:
+        exported.require_under_way(context.state, served.model)
+        context.check_cancelled()
+        time.sleep(POLL_SECONDS)
+        file = exported.newest_file(context.state, context.storage, context.settings, served.model)
+    return file
+
+
+def _lock(context: RunContext, name: str) -> None:
+    """Work on a server, or a project, alone: until this run ends, however it does."""
+    run = context.run
+    while (holder := context.state.call_sync(locks.acquire, name, run.id, run.attempt)) != run.id:
+        context.progress(0.0, f"waiting for {holder}")
+        time.sleep(POLL_SECONDS)
+
+
+def _require_still_active(context: RunContext, spec: DeploySpec) -> None:
+    """What is rolled back from must be active still, once its turn has come."""
+    if spec.action != "rollback":
+        return
+    served = context.state.call_sync(deployments.served, context.run.resource_id)
+    if served.model.status is not ModelStatus.ACTIVE:
+        raise Conflict(
+            f"{served.model.name} is not active any more; look at GET /models/active.",
+            code="model_not_active",
+        )
+
+
+def _settle(context: RunContext, server: Ollama) -> None:
+    """Undo what an activation that died half-way left on the server."""
+    active = context.state.call_sync(deployments.active)
+    wanted = [
+        (one.tag, one.latest, one.digest)
+        for one in active
+        if one.digest is not None and one.engine == "ollama"
+    ]
+    for name in deploy.settle(server, wanted):
+        context.log(f"{name} was not the active model; it is again", "warning")
+
+
+def _leave_card(context: RunContext, served: Served, outcome: DeployOutcome) -> None:
+    card = cards.of_model(context.state, served.model.id, outcome)
+    context.artifact(
+        "report",
+        f"Model card of {served.model.name}",
+        card.encode(),
+        "text/markdown",
+        resource_ids=[served.model.id, served.model.job_id],
+    )

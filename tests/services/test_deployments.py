@@ -1,0 +1,590 @@
+"""From an exported model to one that answers, through runs, the API and a server."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from exported_models import STOP, write_tiny
+from ollama_double import OllamaDouble, serve
+from served import local_client
+from served import serve as serve_api
+
+from aiforge.api.factory import create_app
+from aiforge.client import AIForge, RetryPolicy
+from aiforge.runtime.drivers import Driver
+from aiforge.schemas.common import new_id
+from aiforge.schemas.datasets import GenerateRequest
+from aiforge.schemas.exports import ExportRequest
+from aiforge.schemas.jobs import FineTuneRequest
+from aiforge.schemas.models import ModelStatus
+from aiforge.schemas.runs import Resources, Run, RunKind, RunStatus
+from aiforge.services.context import Services
+from aiforge.settings import Settings
+from aiforge.state import (
+    datasets,
+    deployments,
+    exports,
+    jobs,
+    locks,
+    models,
+    outcomes,
+    runs,
+    sources,
+)
+from aiforge.state.access import LocalState
+from aiforge.state.store import Store
+from aiforge.storage import Storage, export_dir
+
+NONE = Resources()
+PROJECT = "My project"
+
+
+@pytest.fixture(scope="module")
+def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("llama_cpp")
+    return write_tiny(tmp_path_factory.mktemp("gguf"))
+
+
+@dataclass
+class Platform:
+    """The services, an API over them, and drivers that carry out deployments."""
+
+    services: Services
+    api: httpx.Client
+    gguf: Path
+    worker: Worker
+
+    @property
+    def state(self) -> LocalState:
+        assert isinstance(self.services.state, LocalState)
+        return self.services.state
+
+    def complete(self, run_id: str, result: dict[str, Any]) -> None:
+        run = self.state.call_sync(runs.start, run_id)
+        self.state.call_sync(outcomes.complete, run_id, run.attempt, result)
+
+    def dataset(self) -> str:
+        new = sources.NewSource(
+            id=new_id("src"), name="r", type="git", include_patterns=[], exclude_patterns=[]
+        )
+        created = self.state.call_sync(sources.create, new, NONE)
+        synced = {
+            "revision": "abc",
+            "file_count": 1,
+            "skipped_count": 0,
+            "total_bytes": 1,
+            "snapshot": "s",
+        }
+        self.complete(created.parsing_job_id, synced)
+        request = GenerateRequest(name="d", source_ids=[created.source_id])
+        dataset = self.state.call_sync(datasets.create, request, NONE)
+        (run,) = self.state.call_sync(runs.waiting)
+        self.complete(run.id, {"train_count": 9, "validation_count": 1, "chunk_count": 4})
+        return dataset.id
+
+    def train(self, project: str = PROJECT) -> str:
+        """A model that was trained; its id."""
+        request = FineTuneRequest(
+            project_name=project, dataset_id=self.dataset(), base_model="forge-tiny"
+        )
+        job = self.state.call_sync(jobs.create, request, NONE)
+        self.complete(job.id, {"steps": 1, "adapter_path": "a"})
+        for run in self.state.call_sync(runs.waiting):
+            # Whatever follows a training by itself.
+            self.state.call_sync(outcomes.cancel, run.id)
+        model = self.state.call_sync(models.of_job, job.id)
+        assert model is not None
+        return model.id
+
+    def export(self, model_id: str) -> str:
+        """An export of the model as a run of kind ``export`` leaves it; its id."""
+        model = self.state.call_sync(models.get, model_id)
+        export = self.state.call_sync(
+            exports.create, model.job_id, ExportRequest(quantization="f16"), NONE
+        )
+        self.finish_export(self.waiting_export().id, export.export_id, model_id)
+        return export.export_id
+
+    def waiting_export(self) -> Run:
+        """The export that is in the queue."""
+        queue = self.state.call_sync(runs.waiting)
+        return next(run for run in queue if run.kind is RunKind.EXPORT)
+
+    def finish_export(self, run_id: str, export_id: str, model_id: str) -> None:
+        # Each version is a file of its own digest.
+        content = self.gguf.read_bytes() + model_id.encode()
+        path = f"{export_dir(export_id)}/model.gguf"
+        self.services.storage.write_bytes(path, content)
+        import hashlib
+
+        digest = hashlib.sha256(content).hexdigest()
+        file = {"name": "model.gguf", "size": len(content), "sha256": digest}
+        outcome = file | {"output_path": path, "files": [file], "stop_tokens": STOP}
+        self.complete(run_id, outcome)
+
+    def post(self, model_id: str, action: str, **body: Any) -> httpx.Response:
+        return self.api.post(f"/models/{model_id}/{action}", json=body)
+
+    def status(self, model_id: str) -> str:
+        return str(self.state.call_sync(models.get, model_id).status)
+
+    def ask(self, model: str, **changes: Any) -> httpx.Response:
+        body = {"model": model, "messages": [{"role": "user", "content": "Hello?"}]}
+        return self.api.post(
+            "/v1/chat/completions", json=body | {"max_tokens": 8, "temperature": 0} | changes
+        )
+
+
+class Worker:
+    """Starts a driver for every deployment in the queue, as a dispatcher does."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._over = threading.Event()
+        self.paused = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._drivers: list[Driver] = []
+        self._thread.start()
+
+    def _work(self) -> None:
+        state = self._services.state
+        while not self._over.wait(0.02):
+            if self.paused.is_set():
+                continue
+            for run in state.call_sync(runs.waiting):
+                if run.kind is RunKind.DEPLOY:
+                    started = state.call_sync(runs.start, run.id)
+                    settings = self._services.settings
+                    self._drivers.append(Driver(settings, started.id, started.attempt, state=state))
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join()
+        for driver in self._drivers:
+            driver.cancel()
+            assert driver.join(60)
+
+
+@pytest.fixture
+def double(tmp_path: Path) -> OllamaDouble:
+    blobs = tmp_path / "blobs"
+    blobs.mkdir()
+    return OllamaDouble(blobs)
+
+
+@pytest.fixture
+def ollama_url(double: OllamaDouble) -> Iterator[str]:
+    with serve(double) as url:
+        yield url
+
+
+def open_platform(settings: Settings, gguf: Path) -> Iterator[Platform]:
+    store = Store(settings.resolved_database_url)
+    storage = Storage(settings.resolved_storage_uri)
+    services = Services(LocalState(store), storage, settings)
+    worker = Worker(services)
+    with local_client(create_app(services)) as api:
+        yield Platform(services, api, gguf, worker)
+    worker.close()
+    store.close()
+
+
+@pytest.fixture
+def platform(tmp_path: Path, gguf: Path, ollama_url: str) -> Iterator[Platform]:
+    """One with an Ollama server."""
+    yield from open_platform(Settings(home=tmp_path / "home", ollama_url=ollama_url), gguf)
+
+
+@pytest.fixture
+def alone(tmp_path: Path, gguf: Path) -> Iterator[Platform]:
+    """One that has no Ollama server."""
+    settings = Settings(home=tmp_path / "home", ollama_url="http://127.0.0.1:9")
+    yield from open_platform(settings, gguf)
+
+
+def test_deploy_activate_second_version_and_rollback(
+    platform: Platform, double: OllamaDouble
+) -> None:
+    first = platform.train()
+    platform.export(first)
+
+    deployed = platform.post(first, "deploy")
+    tag = deployed.json()["ollamaName"]
+    assert (deployed.status_code, deployed.json()["message"]) == (200, "Deployed successfully")
+    assert platform.status(first) == "ready"
+    assert double.names[tag].stop == tuple(STOP)
+    activated = platform.post(first, "activate", reason="the first")
+    assert (activated.status_code, activated.json()["message"]) == (200, "Activated")
+    assert platform.api.get("/models/active").json()["id"] == first
+
+    second = platform.train()
+    platform.export(second)
+    assert platform.post(second, "activate").json()["detail"]["code"] == "model_not_deployed"
+    assert platform.post(second, "deploy").status_code == 200
+    assert platform.post(second, "activate").status_code == 200
+    latest = tag.replace(":v1", ":latest")
+    assert double.names[latest] == double.names[tag.replace(":v1", ":v2")]
+    assert (platform.status(first), platform.status(second)) == ("ready", "active")
+
+    back = platform.post(second, "rollback", reason="worse answers")
+    assert (back.status_code, back.json()["message"]) == (200, "Rolled back")
+    assert back.json()["modelId"] == first
+    assert double.names[latest] == double.names[tag]
+    active = platform.api.get(f"/models/active?projectName={PROJECT}").json()
+    assert (active["id"], active["ollamaName"], active["engine"]) == (first, latest, "ollama")
+    assert platform.post(first, "rollback").json()["detail"]["code"] == "nothing_to_roll_back_to"
+    assert platform.post(second, "rollback").json()["detail"]["code"] == "model_not_active"
+    history = platform.api.get(f"/models/{second}/history").json()
+    assert [(entry["action"], entry["reason"]) for entry in history] == [
+        ("registered", None),
+        ("deployed", None),
+        ("activated", None),
+        ("rolled_back", "worse answers"),
+    ]
+    assert (history[3]["modelId"], history[3]["previousModelId"]) == (first, second)
+    assert history[3]["actor"] == "local"
+
+
+def test_the_client_deploys_and_answers_are_the_active_versions(platform: Platform) -> None:
+    model_id = platform.train()
+    platform.export(model_id)
+    for action in ("deploy", "activate"):
+        assert platform.post(model_id, action).status_code == 200
+
+    answer = platform.ask(PROJECT)
+
+    body = answer.json()
+    assert answer.status_code == 200
+    assert body["object"] == "chat.completion"
+    assert body["system_fingerprint"] == model_id
+    assert body["choices"][0]["message"]["role"] == "assistant"
+    usage = body["usage"]
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    assert 0 < usage["completion_tokens"] <= 8
+    listed = platform.api.get("/v1/models").json()
+    assert [(one["id"], one["root"]) for one in listed["data"]] == [(PROJECT, f"{PROJECT}-v1")]
+    names = [model_id, f"{PROJECT}-v1", "my-project-"]
+    tag = platform.api.get(f"/models/{model_id}").json()["ollamaName"]
+    assert tag.startswith(names[2])
+    for name in (model_id, f"{PROJECT}-v1", tag, tag.replace(":latest", ":v1"), tag.split(":")[0]):
+        assert platform.ask(name).json()["choices"] == body["choices"], name
+    assert platform.ask("nobody").status_code == 404
+
+
+def test_a_model_without_an_export_is_exported_first(
+    platform: Platform, double: OllamaDouble
+) -> None:
+    model_id = platform.train()
+
+    begun = platform.api.post(f"/models/{model_id}/deploy?wait=0")
+    assert begun.json()["message"] == "Deployment is under way"
+    assert platform.post(model_id, "deploy").json()["detail"]["code"] == "model_busy"
+    assert platform.api.delete(f"/models/{model_id}").status_code == 409
+    waiting = platform.waiting_export()
+    platform.finish_export(waiting.id, waiting.resource_id, model_id)
+    run_id = begun.json()["runId"]
+    ended = wait_for(lambda: platform.state.call_sync(runs.ended, run_id))
+
+    assert ended.status is RunStatus.COMPLETED
+    assert platform.status(model_id) == "ready"
+    assert double.names
+
+
+def test_an_export_that_failed_ends_the_deployment(platform: Platform) -> None:
+    model_id = platform.train()
+    begun = platform.api.post(f"/models/{model_id}/deploy?wait=0").json()
+    waiting = platform.waiting_export()
+    run = platform.state.call_sync(runs.start, waiting.id)
+    platform.state.call_sync(outcomes.fail, run.id, 1, "A weight is NaN.", "weights_not_finite")
+
+    ended = wait_for(lambda: platform.state.call_sync(runs.ended, begun["runId"]))
+
+    assert (ended.status, ended.error_code) == (RunStatus.FAILED, "model_not_exported")
+    assert "A weight is NaN" in (ended.error or "")
+    assert platform.status(model_id) == "failed"
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "code"),
+    [
+        ({"replace_all_templates": True}, 409, "template_replaced"),
+        ({"disk_full": True}, 503, "ollama_disk_full"),
+        ({"die_in": {"answer /api/create"}}, 503, "ollama_interrupted"),
+    ],
+)
+def test_a_failed_deployment_is_told_and_the_active_model_stays(
+    platform: Platform, double: OllamaDouble, fault: dict[str, Any], status: int, code: str
+) -> None:
+    first, second = platform.train(), platform.train()
+    for model_id in (first, second):
+        platform.export(model_id)
+    for action in ("deploy", "activate"):
+        assert platform.post(first, action).status_code == 200
+    for name, value in fault.items():
+        setattr(double.faults, name, value)
+
+    failed = platform.post(second, "deploy")
+
+    assert (failed.status_code, failed.json()["detail"]["code"]) == (status, code)
+    assert ("retry-after" in failed.headers) == (status == 503)
+    model = platform.api.get(f"/models/{second}").json()
+    assert (model["status"], model["errorCode"]) == ("failed", code)
+    assert platform.api.get("/models/active").json()["id"] == first
+    assert platform.ask(PROJECT).json()["system_fingerprint"] == first
+    # Once the server is well again the same model can be deployed.
+    double.faults = type(double.faults)()
+    assert platform.post(second, "deploy").status_code == 200
+    assert platform.status(second) == "ready"
+
+
+def test_a_failed_activation_leaves_everything_as_it_was(
+    platform: Platform, double: OllamaDouble
+) -> None:
+    first, second = platform.train(), platform.train()
+    for model_id in (first, second):
+        platform.export(model_id)
+        assert platform.post(model_id, "deploy").status_code == 200
+    assert platform.post(first, "activate").status_code == 200
+    before = dict(double.names)
+    double.faults.silent = True
+
+    failed = platform.post(second, "activate")
+
+    assert (failed.status_code, failed.json()["detail"]["code"]) == (409, "probe_failed")
+    assert double.names == before
+    assert (platform.status(first), platform.status(second)) == ("active", "ready")
+    entry = platform.api.get(f"/models/{second}/history").json()[-1]
+    assert (entry["action"], entry["detail"]["errorCode"]) == ("activation_failed", "probe_failed")
+
+
+def test_a_model_that_was_deleted_on_the_server_comes_back_when_it_is_activated(
+    platform: Platform, double: OllamaDouble
+) -> None:
+    model_id = platform.train()
+    platform.export(model_id)
+    for action in ("deploy", "activate"):
+        assert platform.post(model_id, action).status_code == 200
+    double.names.clear()
+    double.close()
+
+    missing = platform.ask(PROJECT)
+    again = platform.post(model_id, "activate")
+
+    assert (missing.status_code, missing.json()["detail"]["code"]) == (404, "ollama_model_missing")
+    assert again.status_code == 200
+    assert platform.ask(PROJECT).status_code == 200
+
+
+def test_an_activation_that_died_behind_the_copy_is_settled_by_the_next_run(
+    platform: Platform, double: OllamaDouble
+) -> None:
+    first, second = platform.train(), platform.train()
+    for model_id in (first, second):
+        platform.export(model_id)
+        assert platform.post(model_id, "deploy").status_code == 200
+    assert platform.post(first, "activate").status_code == 200
+    one, two = sorted(name for name in double.names if not name.endswith(":latest"))
+    latest = one.replace(":v1", ":latest")
+    double.names[latest] = double.names[two]
+
+    # Whatever run comes next on this server.
+    assert platform.post(second, "deploy").status_code == 200
+
+    assert double.names[latest] == double.names[one]
+
+
+def test_two_deployments_at_once_wait_for_each_other(
+    platform: Platform, double: OllamaDouble
+) -> None:
+    ids = [platform.train("a"), platform.train("b"), platform.train("c")]
+    for model_id in ids:
+        platform.export(model_id)
+
+    begun = [platform.api.post(f"/models/{one}/deploy?wait=0").json() for one in ids]
+    ended = [
+        wait_for(lambda run_id=run["runId"]: platform.state.call_sync(runs.ended, run_id))
+        for run in begun
+    ]
+
+    assert {run.status for run in ended} == {RunStatus.COMPLETED}
+    assert double.calls.count("POST /api/create") == 3
+
+
+def test_a_lock_outlives_a_restart_of_its_holder_and_nothing_else(platform: Platform) -> None:
+    platform.worker.paused.set()
+    first, second = platform.train("a"), platform.train("b")
+    queued = [
+        platform.state.call_sync(deployments.deploy, one, "me", None, NONE)
+        for one in (first, second)
+    ]
+    held, waits = [platform.state.call_sync(runs.start, run.id) for run in queued]
+    take = platform.state.call_sync
+    assert take(locks.acquire, "s", held.id, 1) == held.id
+    assert take(locks.acquire, "s", waits.id, 1) == held.id
+    take(outcomes.recover, held.id, 1, "its driver died")
+    assert take(locks.acquire, "s", waits.id, 1) == held.id
+    assert take(locks.acquire, "s", held.id, 2) == held.id
+    take(outcomes.fail, held.id, 2, "no", "no")
+    assert take(locks.acquire, "s", waits.id, 1) == waits.id
+
+
+def test_without_ollama_an_exported_model_answers_all_the_same(alone: Platform) -> None:
+    first, second = alone.train(), alone.train()
+    refused = alone.post(first, "activate")
+    assert (refused.status_code, refused.json()["detail"]["code"]) == (409, "model_not_exported")
+    for model_id in (first, second):
+        alone.export(model_id)
+
+    away = alone.post(first, "deploy")
+    activated = [alone.post(model_id, "activate") for model_id in (first, second)]
+
+    assert (away.status_code, away.json()["detail"]["code"]) == (503, "ollama_unreachable")
+    assert away.headers["retry-after"]
+    assert [answer.status_code for answer in activated] == [200, 200]
+    active = alone.api.get("/models/active").json()
+    assert (active["id"], active["engine"], active["ollamaName"]) == (second, "llama.cpp", None)
+    assert alone.ask(PROJECT).json()["system_fingerprint"] == second
+    assert alone.post(second, "rollback").json()["modelId"] == first
+    assert alone.ask(PROJECT).json()["system_fingerprint"] == first
+
+
+def test_streams_are_openais(alone: Platform) -> None:
+    model_id = alone.train()
+    alone.export(model_id)
+    assert alone.post(model_id, "activate").status_code == 200
+    whole = alone.ask(PROJECT).json()
+
+    answer = alone.ask(PROJECT, stream=True, stream_options={"include_usage": True})
+
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    lines = [line[6:] for line in answer.text.splitlines() if line]
+    assert lines[-1] == "[DONE]"
+    chunks = [json.loads(line) for line in lines[:-1]]
+    assert chunks[0]["choices"][0]["delta"]["role"] == "assistant"
+    text = "".join(c["choices"][0]["delta"].get("content", "") for c in chunks if c["choices"])
+    assert text == whole["choices"][0]["message"]["content"]
+    assert chunks[-1]["usage"] == whole["usage"]
+    assert chunks[-2]["choices"][0]["finish_reason"] == whole["choices"][0]["finish_reason"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"temperature": 3}, 400),
+        ({"max_tokens": 0}, 400),
+        ({"max_tokens": 1, "max_completion_tokens": 1}, 400),
+        ({"n": 2}, 400),
+        ({"tools": []}, 422),
+        ({"messages": []}, 400),
+        ({"messages": [{"role": "user", "content": "a" * 20_000}]}, 400),
+        ({"stop": ["a"] * 17}, 400),
+    ],
+)
+def test_what_cannot_be_done_is_refused(
+    alone: Platform, changes: dict[str, Any], status: int
+) -> None:
+    model_id = alone.train()
+    alone.export(model_id)
+    assert alone.post(model_id, "activate").status_code == 200
+
+    refused = alone.ask(PROJECT, **changes)
+
+    assert refused.status_code == status
+    assert refused.json()["detail"]["code"]
+
+
+def test_a_model_card_tells_what_the_model_is(alone: Platform) -> None:
+    model_id = alone.train()
+    alone.export(model_id)
+    assert alone.post(model_id, "activate").status_code == 200
+
+    (card,) = alone.api.get(f"/artifacts?resourceId={model_id}").json()
+    text = alone.api.get(f"/artifacts/{card['id']}/content").text
+
+    assert card["mimeType"] == "text/markdown"
+    assert text.startswith(f"# {PROJECT}-v1\n")
+    for fact in (model_id, "forge-tiny", "abc", "llama.cpp", "tokens, as in training"):
+        assert fact in text
+
+
+def test_a_deleted_version_is_gone_from_the_server_too(
+    platform: Platform, double: OllamaDouble
+) -> None:
+    first, second = platform.train(), platform.train()
+    for model_id in (first, second):
+        platform.export(model_id)
+        assert platform.post(model_id, "deploy").status_code == 200
+    assert platform.post(first, "activate").status_code == 200
+    kept = {name for name in double.names if not name.endswith(":v2")}
+
+    refused = platform.api.delete(f"/models/{first}")
+    deleted = platform.api.delete(f"/models/{second}")
+
+    assert (refused.status_code, refused.json()["detail"]["code"]) == (409, "model_is_active")
+    assert deleted.json() == {"message": "Deleted"}
+    assert set(double.names) == kept
+
+
+def test_an_activation_survives_the_death_of_its_driver(
+    platform: Platform, double: OllamaDouble
+) -> None:
+    """A second attempt repeats what the first may have done, and only it is recorded."""
+    model_id = platform.train()
+    platform.export(model_id)
+    assert platform.post(model_id, "deploy").status_code == 200
+    platform.worker.paused.set()
+    run = platform.state.call_sync(deployments.activate, model_id, "me", None, NONE)
+    platform.state.call_sync(runs.start, run.id)
+    one = next(iter(double.names))
+    # The first attempt copied, and died before it reported.
+    double.names[one.replace(":v1", ":latest")] = double.names[one]
+    recovered = platform.state.call_sync(outcomes.recover, run.id, 1, "its driver died")
+
+    driver = Driver(
+        platform.services.settings, run.id, recovered.attempt, state=platform.services.state
+    )
+    assert driver.join(60)
+
+    assert platform.status(model_id) == ModelStatus.ACTIVE
+    actions = [entry.action for entry in platform.state.call_sync(models.history, model_id)]
+    assert actions == ["registered", "deployed", "activated"]
+
+
+def test_the_python_client_goes_the_same_way(platform: Platform) -> None:
+    model_id = platform.train()
+    platform.export(model_id)
+    url = next(address := serve_api(platform.api.app))  # type: ignore[attr-defined]
+
+    with AIForge(url, retry=RetryPolicy(attempts=1)) as forge:
+        model = forge.models.deploy(model_id, reason="try")
+        model = model.activate()
+        text = "".join(
+            chunk.choices[0].delta.content or ""
+            for chunk in forge.chat.stream(PROJECT, "Hello?", max_tokens=8, temperature=0)
+        )
+        answer = forge.chat.complete(PROJECT, "Hello?", max_tokens=8, temperature=0)
+
+        assert model.status is ModelStatus.ACTIVE
+        assert answer.choices[0].message.content == text
+        assert forge.models.active(PROJECT).id == model_id
+        assert forge.models.lineage(model_id).job.id == model.job_id
+        assert [change.action for change in model.history()][-1] == "activated"
+        assert [one.id for one in forge.chat.models().data] == [PROJECT]
+    next(address, None)
+
+
+def wait_for(look: Callable[[], Any]) -> Any:
+    """What a look gives as soon as it gives something."""
+    pause = threading.Event()
+    for _ in range(3000):
+        if (found := look()) is not None:
+            return found
+        pause.wait(0.02)
+    raise AssertionError("nothing happened within a minute")
