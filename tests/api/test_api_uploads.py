@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
+import socket
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -247,3 +248,47 @@ def test_form_is_the_same_however_it_is_cut(
     assert found["fields"] == {"name": name}
     assert found["files"] == files
     assert found == receive(content, others)
+
+
+def test_ten_thousand_files_are_refused_with_a_remedy(
+    api: httpx.Client, settings: Settings
+) -> None:
+    many = [part("files", b"x = 1\n", b"a%d.py" % number) for number in range(10_000)]
+
+    answer = api.post("/data-sources", content=form(*many), headers=HEADERS)
+
+    assert answer.status_code == 400
+    assert ".zip" in answer.json()["message"]
+    assert api.get("/data-sources").json() == []
+    assert not list((settings.home / "storage").rglob("*.bin"))
+
+
+def test_ten_thousand_files_in_an_archive_are_taken(api: httpx.Client, world: World) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number in range(10_000):
+            archive.writestr(f"pkg/m{number}.py", f"x = {number}\n")
+
+    answer = api.post("/data-sources", files=[("files", ("all.zip", packed.getvalue()))])
+
+    assert answer.status_code == 201, answer.text
+    received = Received(world.services.storage, answer.json()["sourceId"])
+    assert len(received.entries) == 10_000
+
+
+def test_two_gigabytes_on_a_limit_of_one_are_refused_before_they_are_sent(
+    server: str, world: World
+) -> None:
+    world.services.settings.max_upload_bytes = 1 << 30
+    address = httpx.URL(server)
+    with socket.create_connection((address.host, address.port or 80), timeout=20) as connection:
+        connection.sendall(
+            b"POST /data-sources HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2147483648\r\n"
+            b"Content-Type: multipart/form-data; boundary=limit\r\n\r\n--limit\r\n"
+        )
+        answer = b""
+        while b"}}" not in answer and (piece := connection.recv(65536)):
+            answer += piece
+
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b"body_too_large" in answer

@@ -39,10 +39,10 @@ from aiforge.state import (
     runs,
     sources,
 )
-from aiforge.state.access import LocalState
+from aiforge.state.access import LocalState, State
 from aiforge.state.counts import run_counts
 from aiforge.state.ops import read
-from aiforge.state.store import Store
+from aiforge.state.store import RequestKey, Store
 
 REFUSED = (Conflict, InvalidInput, NotFound)
 RESULTS = {
@@ -109,7 +109,8 @@ class AnySequence(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.store = Store(self.new_database())
+        self.url = self.new_database()
+        self.store = Store(self.url)
         self.state = LocalState(self.store)
         self.seen = 0
         self.status: dict[str, str] = {}
@@ -120,8 +121,11 @@ class AnySequence(RuleBasedStateMachine):
             self.store.close()
 
     def attempt(self, op: Callable[..., Any], *arguments: Any) -> Any:
+        return self.attempt_on(self.state, op, *arguments)
+
+    def attempt_on(self, state: State, op: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return self.state.call_sync(op, *arguments)
+            return state.call_sync(op, *arguments)
         except REFUSED as refused:
             return refused
 
@@ -214,6 +218,22 @@ class AnySequence(RuleBasedStateMachine):
     def cancel(self, number: int) -> None:
         if run := self.pick(number):
             self.attempt(outcomes.cancel, run.id)
+
+    @rule()
+    def restart(self) -> None:
+        """The process that holds the state dies, and another one takes its place."""
+        self.store.close()
+        self.store = Store(self.url)
+        self.state = LocalState(self.store)
+
+    @rule(number=picks)
+    def repeat(self, number: int) -> None:
+        """A request that is repeated after a crash, with the key that it had."""
+        if run := self.pick(number):
+            once = self.state.once(RequestKey(f"cancel-{run.id}"))
+            first = self.attempt_on(once, outcomes.cancel, run.id)
+            again = self.attempt_on(once, outcomes.cancel, run.id)
+            assert again == first or isinstance(first, REFUSED)
 
     @rule(number=picks)
     def refuse(self, number: int) -> None:
