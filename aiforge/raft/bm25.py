@@ -7,7 +7,9 @@ of queries costs several times as much as all the rest of a build.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,26 +58,32 @@ class Bm25:
             sorted_terms[firsts], starts, documents, weights.astype(np.float32), max(size, 1)
         )
 
-    def rarest(self, query: NDArray[np.uint32], most: int) -> NDArray[np.int64]:
+    def rarest(self, query: Iterable[int], most: int) -> list[int]:
         """Places of the query's rarest terms that any document holds; the term settles a tie."""
-        wanted = np.unique(query)
-        places = np.searchsorted(self.terms, wanted)
-        places = places[places < len(self.terms)]
-        places = places[np.isin(self.terms[places], wanted)]
-        held = self.starts[places + 1] - self.starts[places]
-        return places[np.lexsort((places, held))][:most]
+        known = self.places
+        found = sorted(
+            (held, place) for term in set(query) if term in known for held, place in (known[term],)
+        )
+        return [place for _, place in found[:most]]
+
+    @cached_property
+    def places(self) -> dict[int, tuple[int, int]]:
+        """For each term, how many documents hold it, and its place."""
+        held = np.diff(self.starts).tolist()
+        return dict(zip(self.terms.tolist(), zip(held, range(len(held)), strict=True), strict=True))
 
     def best(
-        self, query: NDArray[np.uint32], most_terms: int, count: int
+        self, query: Iterable[int], most_terms: int, count: int
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The documents that score best for a query's rarest terms, best first; all scores.
 
         Equal scores come in the order of the documents. Those that score nothing are left out.
         """
         places = self.rarest(query, most_terms)
-        if not len(places):
+        if not places:
             return np.zeros(0, np.int32), np.zeros(self.size, np.float32)
-        ranges = [slice(self.starts[place], self.starts[place + 1]) for place in places]
+        starts = self.starts
+        ranges = [slice(starts[place], starts[place + 1]) for place in places]
         documents = np.concatenate([self.documents[part] for part in ranges])
         weights = np.concatenate([self.weights[part] for part in ranges])
         scores = np.bincount(documents, weights, minlength=self.size).astype(np.float32)
@@ -89,7 +97,7 @@ class Bm25:
         order = np.lexsort((found, -scores[found]))[:count]
         return found[order], scores
 
-    def scores(self, query: NDArray[np.uint32], most_terms: int) -> NDArray[np.float32]:
+    def scores(self, query: Iterable[int], most_terms: int) -> NDArray[np.float32]:
         """The score of every document for a query's rarest terms."""
         total = np.zeros(self.size, np.float32)
         for place in self.rarest(query, most_terms):

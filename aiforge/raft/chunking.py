@@ -18,13 +18,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from aiforge.raft.headings import Heading, find_headings
 from aiforge.raft.tokens import TokenCounter
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Tree
 
-CHUNKER_VERSION = 1
+CHUNKER_VERSION = 2
 """Raised whenever the same file and cap would give other chunks."""
 
 _DEFINITIONS = frozenset(
@@ -40,8 +43,6 @@ _DEFINITIONS = frozenset(
 )
 _COMMENTS = frozenset({"comment", "line_comment", "block_comment"})
 _MAX_DEPTH = 120
-# A definition counted as up to this many times the cap may fit after all.
-_DOUBT = 1.25
 _PARAGRAPH = re.compile(rb"\n(?:[ \t\f\v]*\n)+")
 _SPACE = re.compile(rb"\s")
 _SIGNS_ONLY = re.compile(rb"[\s\W]*\Z")
@@ -61,6 +62,8 @@ class Span:
     end_line: int
     text: str
     tokens: int
+    pieces: NDArray[np.int32]
+    """Numbers of its pieces, as the counter gave them."""
 
 
 def split_file(
@@ -111,11 +114,8 @@ class _Splitter:
         self.data = text.encode()
         self._counter = counter
         self._cap = cap
-        lines = text.split("\n")
-        self._starts = [0]
-        for line in lines:
-            size = len(line) if line.isascii() else len(line.encode())
-            self._starts.append(self._starts[-1] + size + 1)
+        breaks = np.flatnonzero(np.frombuffer(self.data, np.uint8) == ord("\n"))
+        self._starts: list[int] = [0, *(breaks + 1).tolist()]
         self._lengths = counter.measure(text)
         self._tokens = self._lengths.size
 
@@ -134,13 +134,15 @@ class _Splitter:
 
     def fits(self, start: int, end: int) -> bool:
         """Whether a range is no longer than the cap."""
+        if self._tokens(start, end) <= self._cap:
+            return True
         return self._tokens(*self.trim(start, end)) <= self._cap
 
     def _fits_exactly(self, start: int, end: int) -> bool:
         """As ``fits``, counted exactly where the fast count is a little too high."""
         start, end = self.trim(start, end)
         size = self._tokens(start, end)
-        if self._cap < size <= self._cap * _DOUBT:
+        if self._cap < size <= self._cap * self._counter.doubt:
             return self._counter.exact([self._text(start, end)])[0] <= self._cap
         return size <= self._cap
 
@@ -283,7 +285,8 @@ class _Splitter:
     def _span(self, window: _Window, start: int, end: int, text: str, tokens: int) -> Span:
         first = bisect_right(self._starts, start)
         last = bisect_right(self._starts, max(start, end - 1))
-        return Span(window.start, window.end, first, last, text, tokens)
+        pieces = self._lengths.part(start, end)
+        return Span(window.start, window.end, first, last, text, tokens, pieces)
 
 
 def _range(window: _Window) -> tuple[int, int]:

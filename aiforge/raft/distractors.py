@@ -81,7 +81,7 @@ class Corpus:
 
     def scores(self, query: str) -> NDArray[np.float32]:
         """BM25 score of every chunk for the rarest words of a query."""
-        return self.index.scores(np.array(terms_of(query), np.uint32), _QUERY_TERMS)
+        return self.index.scores(terms_of(query), _QUERY_TERMS)
 
     def normal_text(self, position: int) -> str:
         """A chunk's text with its white space normalised."""
@@ -96,7 +96,7 @@ class Corpus:
         None is a near-duplicate of the oracle or of another one, holds the answer, or is held
         out while the oracle is not. Fewer are returned where there are no more.
         """
-        query = np.array(terms_of(f"{rendered.question} {' '.join(rendered.quotes)}"), np.uint32)
+        query = terms_of(f"{rendered.question} {' '.join(rendered.quotes)}")
         best, scores = self.index.best(query, _QUERY_TERMS, 8 * count + 16)
         sources: dict[str, Iterator[int]] = {
             "hard": iter(best.tolist()),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from aiforge.raft.names import Names, hashed
 from aiforge.raft.questions import description_of, is_test, local_kinds
 from aiforge.raft.records import DRAFTS, Chunk, Draft
-from aiforge.raft.selection import Selection, balanced_order, select
+from aiforge.raft.selection import balanced_order, select
 from aiforge.schemas.datasets import StageYield
 
 
@@ -65,24 +65,28 @@ class Census:
         """Add up the names of all chunks."""
         return cls(Names.of(names, least=2), Names.of(callables, least=1))
 
-    def local(self, chunks: Sequence[Chunk]) -> _Counts:
-        """The part of it that some chunks ask for."""
+    def local(self, chunks: Sequence[Chunk], held: NDArray[np.uint64]) -> Counts:
+        """The part of it that some chunks ask for.
+
+        Args:
+            held: The names that they hold.
+        """
         facts = [fact for chunk in chunks for fact in chunk.facts]
         called = {name for fact in facts for name in fact.calls}
-        found = chain.from_iterable(names_of(chunk).names for chunk in chunks)
-        asked = (hashed(sense, name) for name in called for sense in ("defined", "caller"))
-        callables = self.callables.within(hashed("callable", name) for name in called)
-        return _Counts(self.names.within(chain(found, asked)), callables)
+        callables = self.callables.within(_array(hashed("callable", name) for name in called))
+        asked = _array(hashed(sense, name) for name in called for sense in ("defined", "caller"))
+        return Counts(self.names.within(np.concatenate([held, asked])), callables)
 
 
 @dataclass(frozen=True)
-class _Counts:
+class Counts:
     """Counts above 1 of names that occur, and all counts of what can be called."""
 
     names: dict[int, int]
     callables: dict[int, int]
 
     def count(self, sense: str, name: str) -> int:
+        """How often a name occurs in a sense."""
         return self.names.get(hashed(sense, name), 1)
 
     def is_unique(self, name: str) -> bool:
@@ -103,13 +107,13 @@ class _Counts:
         return None
 
 
-def draft_table(chunks: Sequence[Chunk], start: int, census: Census, seed: int) -> pa.Table:
+def draft_table(chunks: Sequence[Chunk], start: int, counts: Counts, seed: int) -> pa.Table:
     """Rows of ``DRAFTS`` for chunks that follow one another in the corpus.
 
     Args:
         start: Number of the first one in the corpus.
+        counts: Of the names that they ask for.
     """
-    counts = census.local(chunks)
     columns: dict[str, list[object]] = {name: [] for name in DRAFTS.names}
     for draft in _candidates(chunks, counts, seed):
         chunk = chunks[draft.chunk]
@@ -146,24 +150,17 @@ def draft_questions(
     Args:
         clusters: Near-duplicate cluster of each chunk.
     """
-    selection = select_from([draft_table(chunks, 0, census_of(chunks), seed)], chunks, clusters)
+    found = [names_of(chunk) for chunk in chunks]
+    names = _array(chain.from_iterable(each.names for each in found))
+    callables = _array(chain.from_iterable(each.callables for each in found))
+    counts = Census.of([names], [callables]).local(chunks, names)
+    training = np.array([not chunk.validation for chunk in chunks], dtype=np.bool_)
+    selection = select([draft_table(chunks, 0, counts, seed)], clusters, training)
     return list(drafts_of_table(selection.drafts)), selection.report
 
 
-def census_of(chunks: Iterable[Chunk]) -> Census:
-    """The census of chunks that are all at hand."""
-    found = [names_of(chunk) for chunk in chunks]
-    names = np.fromiter(chain.from_iterable(each.names for each in found), np.uint64)
-    callables = np.fromiter(chain.from_iterable(each.callables for each in found), np.uint64)
-    return Census.of([names], [callables])
-
-
-def select_from(
-    tables: Sequence[pa.Table], chunks: Sequence[Chunk], clusters: NDArray[np.int64]
-) -> Selection:
-    """Select among the drafts of chunks that are all at hand."""
-    training = np.array([not chunk.validation for chunk in chunks], dtype=np.bool_)
-    return select(tables, clusters, training)
+def _array(hashes: Iterable[int]) -> NDArray[np.uint64]:
+    return np.fromiter(hashes, np.uint64)
 
 
 def balanced(drafts: Sequence[Draft], seed: int) -> Iterator[Draft]:
@@ -173,7 +170,7 @@ def balanced(drafts: Sequence[Draft], seed: int) -> Iterator[Draft]:
         yield drafts[index]
 
 
-def _candidates(chunks: Sequence[Chunk], counts: _Counts, seed: int) -> Iterator[Draft]:
+def _candidates(chunks: Sequence[Chunk], counts: Counts, seed: int) -> Iterator[Draft]:
     for index, chunk in enumerate(chunks):
         for position, fact in enumerate(chunk.facts):
             for kind in local_kinds(fact):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 def hashed(*parts: str) -> int:
     """64 bits of some texts together; the same in every process."""
     return xxhash.xxh3_64_intdigest("\0".join(parts).encode(errors="replace"))
+
+
+_AT_ONCE = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,22 @@ class Names:
 
         With a ``least`` of 2 most names need no room: whoever saw one knows that it occurs.
         """
-        every = np.concatenate([np.zeros(0, np.uint64), *parts])
-        keys, counts = np.unique(every, return_counts=True)
-        kept = counts >= least
-        return cls(keys[kept], counts[kept].astype(np.int32))
+        # Range after range of the hashes, so that the arrays of a large corpus are never doubled.
+        total = sum(map(len, parts))
+        ranges = 1 << min(6, max(0, total // _AT_ONCE).bit_length())
+        shift = np.uint64(64 - (ranges - 1).bit_length())
+        found = []
+        for number in range(ranges):
+            inside = parts if ranges == 1 else [p[(p >> shift) == number] for p in parts]
+            every = np.concatenate([np.zeros(0, np.uint64), *inside])
+            keys, counts = np.unique(every, return_counts=True)
+            kept = counts >= least
+            found.append((keys[kept], counts[kept].astype(np.int32)))
+        return cls(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
-    def within(self, hashes: Iterable[int]) -> dict[int, int]:
+    def within(self, hashes: NDArray[np.uint64]) -> dict[int, int]:
         """The counts of those of some hashes that are kept."""
-        wanted = np.unique(np.fromiter(hashes, np.uint64))
+        wanted = np.unique(hashes)
         places = np.searchsorted(self.keys, wanted)
         places = places[places < len(self.keys)]
         places = places[np.isin(self.keys[places], wanted)]

@@ -105,7 +105,7 @@ def read_arrow(storage: Storage, path: str, columns: list[str] | None = None) ->
 def write_arrow(storage: Storage, path: str, table: pa.Table) -> None:
     """Write a table so that a reader sees all of it or nothing."""
     sink = pa.BufferOutputStream()
-    feather.write_feather(table, sink, compression="zstd", compression_level=1)
+    feather.write_feather(table, sink, compression="lz4")
     storage.write_bytes(path, sink.getvalue())
 
 

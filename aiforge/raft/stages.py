@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from aiforge.languages import parse
 from aiforge.raft import filters
@@ -32,7 +33,7 @@ from aiforge.raft.records import (
     rows_table,
 )
 from aiforge.raft.symbols import Symbol, find_symbols
-from aiforge.raft.terms import counted, flat_terms
+from aiforge.raft.terms import counted
 from aiforge.raft.tokens import TokenCounter, token_counter
 from aiforge.schemas.datasets import RaftConfig
 from aiforge.storage import Storage
@@ -141,13 +142,15 @@ def _made_rows(
     """Rows of ``PACK`` of files that are split now."""
     counter = token_counter(task.tokenizer_json)
     chunks: list[Chunk] = []
+    pieces: list[NDArray[np.int32]] = []
     rows: list[dict[str, Any]] = []
     ends = []
     for file in files:
         text, taken = filters.clean(file["content"], task.config)
-        fresh = chunk_file(file | {"content": text}, block, counter, task.config.chunk_tokens)
-        chunks += fresh
-        rows += [chunk.to_row() for chunk in fresh]
+        fresh = split_chunks(file | {"content": text}, block, counter, task.config.chunk_tokens)
+        chunks += [chunk for chunk, _ in fresh]
+        pieces += [numbers for _, numbers in fresh]
+        rows += [chunk.to_row() for chunk, _ in fresh]
         if fresh and taken:
             rows[-len(fresh)]["cleaned"] = json.dumps(taken)
         ends.append(len(rows))
@@ -155,7 +158,7 @@ def _made_rows(
     for row, reason in zip(rows, reasons, strict=True):
         row["dropped"] = reason
     table = rows_table(rows, CHUNKS)
-    for name, column in zip(TRAITS.names, _traits(chunks), strict=True):
+    for name, column in zip(TRAITS.names, _traits(chunks, *counter.terms(pieces)), strict=True):
         table = table.append_column(TRAITS.field(name), column)
     starts = [0, *ends]
     return {
@@ -164,9 +167,10 @@ def _made_rows(
     }
 
 
-def _traits(chunks: Sequence[Chunk]) -> list[pa.Array]:
-    """The columns of ``TRAITS``."""
-    flat, offsets = flat_terms(chunk.text for chunk in chunks)
+def _traits(
+    chunks: Sequence[Chunk], flat: NDArray[np.uint32], offsets: NDArray[np.int64]
+) -> list[pa.Array]:
+    """The columns of ``TRAITS`` of chunks with these terms."""
     terms, frequencies, starts = counted(flat, offsets)
     sketches = Sketches.of(flat, offsets)
     names = [names_of(chunk) for chunk in chunks]
@@ -191,12 +195,20 @@ def chunk_file(
     file: Mapping[str, Any], block: Block, counter: TokenCounter, cap: int
 ) -> list[Chunk]:
     """Chunks of one row of a snapshot."""
+    return [chunk for chunk, _ in split_chunks(file, block, counter, cap)]
+
+
+def split_chunks(
+    file: Mapping[str, Any], block: Block, counter: TokenCounter, cap: int
+) -> list[tuple[Chunk, NDArray[np.int32]]]:
+    """Chunks of one row of a snapshot, each with the numbers of its pieces."""
     text, language = file["content"], file["language"]
     tree = parse(language, text.encode()) if language and language != "markdown" else None
     spans = split_file(text, language, tree, counter, cap)
     facts = _facts_by_span(text, spans, find_symbols(text, language, tree))
-    return [
-        Chunk(
+    found = []
+    for span, name, known in zip(spans, chunk_ids(file["path"], spans), facts, strict=True):
+        chunk = Chunk(
             id=name,
             source_id=block.source_id,
             path=file["path"],
@@ -211,9 +223,9 @@ def chunk_file(
             validation=file["path"] in block.held_out,
             facts=known,
         )
-        for span, name, known in zip(spans, chunk_ids(file["path"], spans), facts, strict=True)
-        if span.text.strip()
-    ]
+        if span.text.strip():
+            found.append((chunk, span.pieces))
+    return found
 
 
 def usable(table: pa.Table) -> pa.Table:
@@ -224,11 +236,14 @@ def usable(table: pa.Table) -> pa.Table:
 
 def draft_block(item: Numbered, task: DraftTask) -> pa.Table:
     """Rows of ``DRAFTS`` of the chunks of a block."""
-    table = usable(read_arrow(Storage(task.storage_uri), item.block.pack, CHUNKS.names))
+    names = [*CHUNKS.names, "names"]
+    table = usable(read_arrow(Storage(task.storage_uri), item.block.pack, names))
     block = item.block
     chunks = chunks_of_table(table, block.source_id, block.commit, block.held_out)
     chunks = task.extras.attach(chunks)
-    return draft_table(chunks, item.start, task.census, task.seed)
+    flat = [part.flatten().to_numpy() for part in table.column("names").chunks]
+    names_held = np.concatenate([np.zeros(0, np.uint64), *flat])
+    return draft_table(chunks, item.start, task.census.local(chunks, names_held), task.seed)
 
 
 def _facts_by_span(text: str, spans: Sequence[Span], symbols: Sequence[Symbol]) -> list[list[Fact]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aiforge.raft.wording import words
 
-_WORD = re.compile(r"[^\W_]+")
+_RUN = re.compile(r"[^\W\d_]+|\d+")
 _REMEMBERED = 1 << 18
 _MOST = 255
 
@@ -20,11 +20,11 @@ _MOST = 255
 class _Memory(dict[str, tuple[int, ...]]):
     """Hashes of the parts of identifiers, remembered; all is forgotten when it grows too large."""
 
-    def __missing__(self, word: str) -> tuple[int, ...]:
+    def __missing__(self, run: str) -> tuple[int, ...]:
         if len(self) >= _REMEMBERED:
             self.clear()
-        found = tuple(crc32(part.encode(errors="replace")) for part in words(word))
-        self[word] = found
+        found = tuple(crc32(part.encode(errors="replace")) for part in words(run))
+        self[run] = found
         return found
 
 
@@ -32,8 +32,8 @@ _memory = _Memory()
 
 
 def terms_of(text: str) -> list[int]:
-    """Hashes (32 bits) of the words of a text, in their order."""
-    return list(chain.from_iterable(map(_memory.__getitem__, _WORD.findall(text))))
+    """Hashes (32 bits) of the words of a text, in their order; digits are words of their own."""
+    return list(chain.from_iterable(map(_memory.__getitem__, _RUN.findall(text))))
 
 
 def flat_terms(texts: Iterable[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:

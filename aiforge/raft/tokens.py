@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
+
+from aiforge.raft.terms import terms_of
 
 # What tokenizers split a text into before they merge anything: white space but its last space,
 # words with the space before them, runs of signs.
 _PIECE = re.compile(r"\s+(?!\S)| ?\w+| ?[^\w\s]+|\s")
+# As byte-level BPE does it (GPT-2): letters, digits and signs apart, so that counts are exact.
+_BYTE_LEVEL_PIECE = re.compile(r"\s+(?!\S)| ?[^\W\d_]+| ?\d+| ?(?:[^\w\s]|_)+|\s")
 
 _CACHE_PIECES = 400_000
 _CALIBRATION_LINES = 12
+_MOST_DOUBT = 1.25
 
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
     """How many tokens any part of one text has: running totals over its pieces.
 
-    ``offsets`` are bytes, ``totals`` tokens, both at the beginning of each piece and at the end.
+    ``offsets`` are bytes, ``totals`` tokens, both at the beginning of each piece and at the end;
+    ``pieces`` are the numbers of the pieces.
     """
 
     offsets: list[int]
     totals: list[int]
+    pieces: NDArray[np.int32]
 
     def size(self, start: int, end: int) -> int:
         """About how many tokens a range of bytes has; pieces that it cuts count in full."""
@@ -39,6 +50,19 @@ class Lengths:
         last = bisect_left(self.offsets, end, first)
         return self.totals[last] - self.totals[first]
 
+    def part(self, start: int, end: int) -> NDArray[np.int32]:
+        """The pieces of a range of bytes; those that it cuts belong to it."""
+        first = bisect_right(self.offsets, start) - 1
+        return self.pieces[first : bisect_left(self.offsets, end, first)]
+
+
+class _Numbers(dict[str, int]):
+    """Numbers of pieces in the order in which they are met."""
+
+    def __missing__(self, piece: str) -> int:
+        number = self[piece] = len(self)
+        return number
+
 
 class TokenCounter:
     """Counts tokens of a text as the sum over its pieces, each encoded once and remembered.
@@ -46,7 +70,7 @@ class TokenCounter:
     The sum is the exact number, or a few percent more, for tokenizers that split at words before
     they merge (byte-level BPE, WordPiece, SentencePiece). It can be too low by a few tokens:
     ``guard`` is how much on ordinary text, doubled. What lies that close below a bound must be
-    counted exactly.
+    counted exactly. ``doubt`` is the factor by which it can be too high.
 
     Args:
         tokenizer_json: Content of a ``tokenizer.json``.
@@ -59,78 +83,116 @@ class TokenCounter:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True
+        byte_level = _splits_as_byte_level(json.loads(tokenizer_json))
+        self._find = (_BYTE_LEVEL_PIECE if byte_level else _PIECE).findall
         self._newline, self._letter = self.exact(["\n", "x"])
-        self._pieces: dict[str, int] = {}
-        self.guard = 4 + 2 * self._worst_error()
+        self.forget()
+        self.guard, self.doubt = self._calibrate()
 
     def count(self, text: str) -> int:
         """About how many tokens a text has."""
-        pieces: list[str] = _PIECE.findall(text)
-        try:
-            return sum(map(self._pieces.__getitem__, pieces))
-        except KeyError:
-            self._learn(pieces)
-            return sum(map(self._pieces.__getitem__, pieces))
+        numbers = [self._numbers[piece] for piece in self._find(text)]
+        self._learn()
+        return int(self._sizes[numbers].sum()) if numbers else 0
 
     def measure(self, text: str) -> Lengths:
-        """The lengths of all parts of a text."""
-        pieces: list[str] = _PIECE.findall(text)
-        self._learn(pieces)
-        widths = map(len, pieces) if text.isascii() else (len(piece.encode()) for piece in pieces)
-        return Lengths(
-            list(accumulate(widths, initial=0)),
-            list(accumulate(map(self._pieces.__getitem__, pieces), initial=0)),
-        )
+        """The lengths of all parts of a text; valid until ``forget``."""
+        pieces: list[str] = self._find(text)
+        numbers = np.fromiter(map(self._numbers.__getitem__, pieces), np.int32, len(pieces))
+        self._learn()
+        offsets = np.append(0, np.cumsum(self._widths[numbers]))
+        totals = np.append(0, np.cumsum(self._sizes[numbers]))
+        return Lengths(offsets.tolist(), totals.tolist(), numbers)
+
+    def terms(
+        self, parts: Sequence[NDArray[np.int32]]
+    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """What ``terms.flat_terms`` gives for texts, of their pieces."""
+        known = len(self._terms)
+        fresh = list(self._numbers)[known:]
+        self._terms += [terms_of(piece) for piece in fresh]
+        counts = np.fromiter(map(len, self._terms), np.int64, len(self._terms))
+        starts = np.append(0, np.cumsum(counts))
+        every = np.fromiter(chain.from_iterable(self._terms), np.uint32, int(starts[-1]))
+        pieces = np.concatenate([np.zeros(0, np.int32), *parts])
+        sizes = counts[pieces]
+        ends = np.append(0, np.cumsum(sizes))
+        within = np.arange(ends[-1]) - np.repeat(ends[:-1], sizes)
+        flat = every[np.repeat(starts[pieces], sizes) + within]
+        bounds = np.fromiter(accumulate(map(len, parts), initial=0), np.int64, len(parts) + 1)
+        return flat, ends[bounds]
 
     def exact(self, texts: Sequence[str]) -> list[int]:
         """The number of tokens of each text, special tokens not among them."""
         encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [len(encoding) for encoding in encoded]
 
-    def _learn(self, pieces: Iterable[str]) -> None:
-        wanted = set(pieces)
-        if len(self._pieces) > _CACHE_PIECES:
-            self._pieces.clear()
-        unknown = wanted.difference(self._pieces)
-        if not unknown:
+    def forget(self) -> None:
+        """Let go of all pieces."""
+        self._numbers = _Numbers()
+        self._sizes = np.zeros(0, np.int64)
+        self._widths = np.zeros(0, np.int64)
+        self._terms: list[list[int]] = []
+
+    @property
+    def is_large(self) -> bool:
+        """Whether so many pieces are remembered that it is time to forget them."""
+        return len(self._numbers) > _CACHE_PIECES
+
+    def _learn(self) -> None:
+        known = len(self._sizes)
+        if len(self._numbers) == known:
             return
+        fresh = list(self._numbers)[known:] if known else list(self._numbers)
         # Some tokenizers put a space before whatever they are given, so that no piece may stand
         # at the beginning.
-        blank = [piece for piece in unknown if piece.isspace()]
-        words = [piece for piece in unknown if not piece.isspace()]
-        for group, before, base in ((blank, "x", self._letter), (words, "\n", self._newline)):
-            sizes = self.exact([before + piece for piece in group]) if group else []
-            self._pieces.update(
-                (piece, max(1, size - base)) for piece, size in zip(group, sizes, strict=True)
-            )
+        sizes = self.exact([("x" if p.isspace() else "\n") + p for p in fresh])
+        bases = (self._letter if piece.isspace() else self._newline for piece in fresh)
+        added = [max(1, size - base) for size, base in zip(sizes, bases, strict=True)]
+        widths = [len(piece.encode(errors="replace")) for piece in fresh]
+        self._sizes = np.append(self._sizes, np.array(added, np.int64))
+        self._widths = np.append(self._widths, np.array(widths, np.int64))
 
-    def _worst_error(self) -> int:
-        """By how much the count of a few lines of code and prose is too low, at the worst."""
+    def _calibrate(self) -> tuple[int, float]:
+        """Guard and doubt, by the counts of a few lines of code and prose."""
         import shlex
         import textwrap
         from pathlib import Path
 
-        worst = 0
+        too_low, too_high = 0, 1.0
         for module in (shlex, textwrap):
             lines = Path(str(module.__file__)).read_text(encoding="utf-8").split("\n")
             samples = [
                 "\n".join(lines[start : start + _CALIBRATION_LINES])
                 for start in range(0, len(lines), _CALIBRATION_LINES)
             ]
-            exact = self.exact(samples)
-            counted = [self.count(sample) for sample in samples]
-            worst = max(worst, *(e - c for e, c in zip(exact, counted, strict=True)))
-        return worst
+            for exact, sample in zip(self.exact(samples), samples, strict=True):
+                counted = self.count(sample)
+                too_low = max(too_low, exact - counted)
+                too_high = max(too_high, counted / max(exact, 1))
+        return 4 + 2 * too_low, min(_MOST_DOUBT, 2 * too_high - 1)
+
+
+def _splits_as_byte_level(described: dict[str, Any]) -> bool:
+    """Whether a tokenizer splits a text as GPT-2's does, and changes nothing of it before."""
+    splitter = described.get("pre_tokenizer") or {}
+    plain = splitter.get("type") == "ByteLevel" and splitter.get("use_regex", True)
+    return bool(plain and not described.get("normalizer"))
 
 
 _counters: OrderedDict[str, TokenCounter] = OrderedDict()
 
 
 def token_counter(tokenizer_json: str) -> TokenCounter:
-    """The counter of a tokenizer; kept for the process, so that what it learned is shared."""
+    """The counter of a tokenizer; kept for the process, so that what it learned is shared.
+
+    Where it learned too much it has forgotten all: call this once for each piece of work.
+    """
     key = hashlib.sha256(tokenizer_json.encode()).hexdigest()
     if key not in _counters:
         _counters[key] = TokenCounter(tokenizer_json)
         while len(_counters) > 2:
             _counters.popitem(last=False)
+    if _counters[key].is_large:
+        _counters[key].forget()
     return _counters[key]
