@@ -57,10 +57,15 @@ class Lengths:
 
 
 class _Numbers(dict[str, int]):
-    """Numbers of pieces in the order in which they are met."""
+    """Numbers of pieces in the order in which they are met; ``fresh`` are those not looked at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fresh: list[str] = []
 
     def __missing__(self, piece: str) -> int:
         number = self[piece] = len(self)
+        self.fresh.append(piece)
         return number
 
 
@@ -108,9 +113,7 @@ class TokenCounter:
         self, parts: Sequence[NDArray[np.int32]]
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         """What ``terms.flat_terms`` gives for texts, of their pieces."""
-        known = len(self._terms)
-        fresh = list(self._numbers)[known:]
-        self._terms += [terms_of(piece) for piece in fresh]
+        self._terms += [terms_of(piece) for piece in self._texts[len(self._terms) :]]
         counts = np.fromiter(map(len, self._terms), np.int64, len(self._terms))
         starts = np.append(0, np.cumsum(counts))
         every = np.fromiter(chain.from_iterable(self._terms), np.uint32, int(starts[-1]))
@@ -132,6 +135,7 @@ class TokenCounter:
         self._numbers = _Numbers()
         self._sizes = np.zeros(0, np.int64)
         self._widths = np.zeros(0, np.int64)
+        self._texts: list[str] = []
         self._terms: list[list[int]] = []
 
     @property
@@ -140,18 +144,23 @@ class TokenCounter:
         return len(self._numbers) > _CACHE_PIECES
 
     def _learn(self) -> None:
-        known = len(self._sizes)
-        if len(self._numbers) == known:
+        fresh, self._numbers.fresh = self._numbers.fresh, []
+        if not fresh:
             return
-        fresh = list(self._numbers)[known:] if known else list(self._numbers)
         # Some tokenizers put a space before whatever they are given, so that no piece may stand
         # at the beginning.
         sizes = self.exact([("x" if p.isspace() else "\n") + p for p in fresh])
         bases = (self._letter if piece.isspace() else self._newline for piece in fresh)
         added = [max(1, size - base) for size, base in zip(sizes, bases, strict=True)]
         widths = [len(piece.encode(errors="replace")) for piece in fresh]
-        self._sizes = np.append(self._sizes, np.array(added, np.int64))
-        self._widths = np.append(self._widths, np.array(widths, np.int64))
+        end = len(self._numbers)
+        if end > len(self._sizes):
+            grown = np.zeros((2, max(2 * end, 1 << 14)), np.int64)
+            grown[0, : len(self._sizes)], grown[1, : len(self._widths)] = self._sizes, self._widths
+            self._sizes, self._widths = grown
+        self._sizes[end - len(fresh) : end] = added
+        self._widths[end - len(fresh) : end] = widths
+        self._texts += fresh
 
     def _calibrate(self) -> tuple[int, float]:
         """Guard and doubt, by the counts of a few lines of code and prose."""
