@@ -38,6 +38,8 @@ _DEFINITIONS = frozenset(
         *("enum_declaration", "record_declaration", "method_declaration", "export_statement"),
         *("constructor_declaration", "lexical_declaration", "type_declaration"),
         *("function_item", "impl_item", "trait_item", "struct_item", "enum_item", "mod_item"),
+        *("local_function_statement", "struct_declaration", "method", "singleton_method"),
+        "trait_declaration",
         *("struct_specifier", "class_specifier", "template_declaration", "namespace_definition"),
     }
 )

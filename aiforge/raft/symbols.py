@@ -63,6 +63,36 @@ _QUERIES = {
         (impl_item) @scope
         (call_expression function: (identifier) @call)
     """,
+    "csharp": """
+        (method_declaration) @function
+        (constructor_declaration) @function
+        (local_function_statement) @function
+        (class_declaration) @class
+        (interface_declaration) @class
+        (struct_declaration) @class
+        (record_declaration) @class
+        (enum_declaration) @class
+        (invocation_expression function: (identifier) @call)
+    """,
+    "ruby": """
+        (method) @function
+        (singleton_method) @function
+        (class) @class
+        (module) @class
+        (call !receiver method: (identifier) @call)
+    """,
+    "php": """
+        (function_definition) @function
+        (method_declaration) @function
+        (class_declaration) @class
+        (interface_declaration) @class
+        (trait_declaration) @class
+        (function_call_expression function: (name) @call)
+    """,
+    "shell": """
+        (function_definition) @function
+        (command name: (command_name) @call)
+    """,
     "c": _C,
     "cpp": _C
     + """
@@ -80,6 +110,7 @@ _WRAPPERS = frozenset(
 _COMMENTS = frozenset({"comment", "line_comment", "block_comment"})
 _RECEIVERS = re.compile(r"^(?:self|cls|this|&(?:'\w+ )?(?:mut )?self|mut self|\*|/|void)$")
 _COMMENT_MARKS = re.compile(r"^\s*(?:/\*+!?|\*+/|\*|//[/!]?|#+)?[ \t]?(.*?)(?:\*+/)?\s*$")
+_XML_TAG = re.compile(r"</?[a-z]+(?: [^<>]*)?/?>")
 _MAX_CALLS = 40
 _MAX_DOC = 2000
 
@@ -198,6 +229,9 @@ class _Finder:
         start = node.start_byte
         end = body.start_byte if body is not None else node.end_byte
         signature = self._data[start:end].rstrip(b" \t\n{")
+        if self._language == "ruby":
+            # A comment below the head stands before the body, not in it.
+            signature = signature.partition(b"\n")[0]
         symbol = Symbol(
             kind,
             name,
@@ -248,7 +282,7 @@ class _Finder:
         return [text for text in named if not _RECEIVERS.match(text)]
 
     def _returns(self, function: Node) -> str:
-        for name in ("return_type", "result", "type"):
+        for name in ("return_type", "returns", "result", "type"):
             if (found := function.child_by_field_name(name)) is not None:
                 return self._flat(found).lstrip(": ")
         return ""
@@ -270,6 +304,8 @@ class _Finder:
         lines: list[str] = []
         below: Node = outer
         node = outer.prev_sibling
+        if node is None and outer.parent is not None and outer.parent.type == "body_statement":
+            node = outer.parent.prev_sibling
         while node is not None and node.type in _COMMENTS:
             if below.start_point[0] - node.end_point[0] > 1:
                 break
@@ -277,7 +313,10 @@ class _Finder:
             lines = [_COMMENT_MARKS.sub(r"\1", line) for line in text] + lines
             symbol.start = node.start_byte
             below, node = node, node.prev_sibling
-        symbol.doc = inspect.cleandoc("\n".join(lines))[:_MAX_DOC].strip()
+        said = inspect.cleandoc("\n".join(lines))
+        if self._language == "csharp":
+            said = _XML_TAG.sub("", said)
+        symbol.doc = said[:_MAX_DOC].strip()
 
     def _text(self, node: Node) -> str:
         # Not node.text: that asks the parser's callback again, piece by piece.

@@ -13,9 +13,10 @@ from pathspec import GitIgnoreSpec
 
 from aiforge.errors import InvalidInput
 from aiforge.languages import tags_of
+from aiforge.sources import documents
 from aiforge.sources.limits import Limits
 
-FILTERS_VERSION = 1
+FILTERS_VERSION = 2
 """Part of a revision: raised whenever the same files and patterns would give other rows."""
 
 _DEFAULTS: dict[str, tuple[str, ...]] = {
@@ -38,7 +39,7 @@ _DEFAULTS: dict[str, tuple[str, ...]] = {
         *("*.g.cs", "*.designer.cs", "*.generated.*", "*.gen.go", "*.gen.ts", "zz_generated*"),
     ),
     "data file": (
-        *("*.csv", "*.tsv", "*.svg", "*.jsonl", "*.ndjson", "*.geojson", "*.ipynb", "*.po"),
+        *("*.csv", "*.tsv", "*.svg", "*.jsonl", "*.ndjson", "*.geojson", "*.po"),
         *("*.pot", "*.snap", "*.log"),
     ),
 }
@@ -109,12 +110,14 @@ class Filters:
             return reason
         if self._include is not None and not self._include.match_file(path):
             return "matches no include pattern"
-        if "binary" in tags_of(path):
+        document = documents.kind_of(path)
+        if document is None and "binary" in tags_of(path):
             return "binary file"
         if size == 0:
             return "empty file"
-        if size > self._limits.max_file_bytes:
-            return f"larger than {self._limits.max_file_bytes >> 10} KiB"
+        most = documents.MAX_DOCUMENT_BYTES if document else self._limits.max_file_bytes
+        if size > most:
+            return f"larger than {most >> 10} KiB"
         return None
 
     def skip_directory(self, path: str) -> str | None:
@@ -130,11 +133,16 @@ def read_text(path: str, data: bytes) -> tuple[str, str | None]:
     """The text of a file, and why it is left out nevertheless (``None`` where it is not)."""
     if data.startswith(_LFS):
         return "", "Git LFS pointer, its content is stored elsewhere"
+    document = documents.kind_of(path)
+    if document == "pdf":
+        return documents.pdf_text(data)
     text = _decode(data)
     if text is None:
         return "", "binary file" if b"\0" in data[:8000] else "text in an unknown encoding"
     if not text.strip():
         return "", "empty file"
+    if document == "notebook":
+        return documents.notebook_text(text)
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if any(_GENERATED.match(line[:300]) for line in text[:4000].split("\n")[:12]):
         return "", "generated file"

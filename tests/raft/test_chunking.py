@@ -24,7 +24,10 @@ SLOW = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-LANGUAGES = ("python", "javascript", "c", "go", "rust", "java", "typescript", "cpp")
+LANGUAGES = (
+    *("csharp", "ruby", "php", "shell", "tsx", "pdf", "text"),
+    *("python", "javascript", "c", "go", "rust", "java", "typescript", "cpp"),
+)
 SOURCE = st.one_of(
     st.text(max_size=1500),
     st.lists(
@@ -138,6 +141,9 @@ CODE = {
     "a.go": "package a\n\n// Add adds.\nfunc Add(a int) int {\n\treturn a\n}\n",
     "a.rs": "/// Adds.\nfn add(a: u8) -> u8 {\n    a + 1\n}\n",
     "a.c": "/* Adds. */\nint add(int a) {\n  return a;\n}\n",
+    "A.cs": "class A {\n  // Adds.\n  int Add(int a) {\n    return a;\n  }\n}\n",
+    "a.rb": "# Adds.\ndef add(a)\n  a + 1\nend\n",
+    "a.sh": "# Adds.\nadd() {\n  echo 1\n}\n",
     "a.cpp": "// Adds.\ntemplate <class T>\nT add(T a) {\n  return a;\n}\n",
 }
 

@@ -260,6 +260,20 @@ SAMPLES = {
     ),
     "javascript": ("// Doc of f.\nfunction f(a) { return g(a); }\n", "f", ["a"], ""),
     "typescript": ("// Doc of f.\nfunction f(a: X): Y { return g(a); }\n", "f", ["a: X"], "Y"),
+    "csharp": (
+        "class A {\n  /// <summary>Doc of f.</summary>\n  string f(int a) { return g(a); }\n}\n",
+        "A.f",
+        ["int a"],
+        "string",
+    ),
+    "ruby": ("class A\n  # Doc of f.\n  def f(a)\n    g(a)\n  end\nend\n", "A.f", ["a"], ""),
+    "php": (
+        "<?php\n/** Doc of f. */\nfunction f(int $a): string { return g($a); }\n",
+        "f",
+        ["int $a"],
+        "string",
+    ),
+    "shell": ('# Doc of f.\nf() {\n  g "$1"\n}\n', "f", [], ""),
     "cpp": ("// Doc of f.\nint A::f(int a) { return g(a); }\n", "A.f", ["int a"], "int"),
 }
 
