@@ -86,6 +86,9 @@ class Settings(BaseSettings):
     ollama_url: str = "http://127.0.0.1:11434"
     """The Ollama server that models are deployed to."""
 
+    humaneval: str = "openai/openai_humaneval"
+    """HumanEval's problems: a JSONL file, gzipped or not, or a dataset on the hub."""
+
     host: str = "127.0.0.1"
     """Address of the HTTP API."""
 

@@ -320,3 +320,13 @@ def pairs_dir(source_id: str, key: str) -> str:
 def build_dir(dataset_id: str) -> str:
     """What a build has finished so far; removed when the dataset is written."""
     return f"{dataset_dir(dataset_id)}/build"
+
+
+def exam_file(dataset_id: str) -> str:
+    """Functions that were set aside of a dataset to examine models on."""
+    return f"{dataset_dir(dataset_id)}/exam.json"
+
+
+def measured_dir(key: str) -> str:
+    """What a model said to some tasks, a file per batch, so that none is asked twice."""
+    return f"cache/measured/{key}"

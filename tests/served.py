@@ -56,11 +56,19 @@ EXPORTED = {
     "stop_tokens": ["</s>"],
     "context_length": 64,
 }
+VALIDATED = {
+    "metrics": {"perplexity": 4.5, "codebleu": 0.5, "latency": 7.0, "samples": {"codebleu": 9}},
+    "baseline": {"perplexity": 9.0},
+    "passed": True,
+    "policy": "tiny",
+    "gates": [{"metric": "codebleu", "status": "pass", "reason": "0.5 is good enough."}],
+}
 OUTCOMES = {
     RunKind.SYNC: SYNCED,
     RunKind.GENERATE: GENERATED,
     RunKind.TRAIN: TRAINED,
     RunKind.EXPORT: EXPORTED,
+    RunKind.VALIDATE: VALIDATED,
 }
 
 

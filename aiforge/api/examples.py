@@ -238,9 +238,47 @@ VALIDATION: Example = {
     "jobId": "job-1",
     "modelId": "model-1",
     "runAt": MOMENT,
-    "metrics": {"codebleu": 0.78, "humaneval": 0.65, "perplexity": 12.3, "latency": 45.0},
-    "baseline": {"perplexity": 31.7},
+    "metrics": {
+        "codebleu": 0.78,
+        "humaneval": 0.65,
+        "exam": 0.4,
+        "perplexity": 12.3,
+        "latency": 45.0,
+        "bitsPerByte": 0.71,
+        "scoredTokens": 18400,
+        "samples": {"bitsPerByte": 18400, "codebleu": 120, "humaneval": 164, "latency": 16},
+        "intervals": {"humaneval": [0.58, 0.72]},
+        "details": {"latency": {"engine": "transformers", "hardware": "8 cores"}},
+        "notMeasured": {"exam": "The dataset has no exam."},
+    },
+    "baseline": {"perplexity": 31.7, "humaneval": 0.66},
+    "active": None,
     "passed": True,
+    "policy": "default",
+    "championId": None,
+    "gates": [
+        {
+            "metric": "humaneval",
+            "status": "pass",
+            "reason": "0.65 beside the champion's 0.66; 0.61 is the limit.",
+            "required": False,
+            "value": 0.65,
+            "champion": 0.66,
+            "samples": 164,
+        }
+    ],
+    "artifactIds": ["art-1"],
+    "runId": "run-1",
+    "pendingRunId": None,
+}
+
+VALIDATION_REQUEST: Example = {"policy": "default"}
+
+VALIDATION_STARTED: Example = {
+    "jobId": "job-1",
+    "runId": "run-1",
+    "status": "queued",
+    "message": "Validation queued",
 }
 
 ARTIFACT: Example = {

@@ -18,7 +18,7 @@ from rich.table import Table
 from aiforge.cli.plots import loss_curve
 from aiforge.cli.progress import follow_dataset, follow_job, follow_source
 from aiforge.client import AIForge, Dataset, Job, Source
-from aiforge.errors import AIForgeError, InvalidInput, NotFound
+from aiforge.errors import AIForgeError, Conflict, InvalidInput, NotFound
 from aiforge.schemas.batch import Recipe
 from aiforge.schemas.jobs import JobConfig, JobStatus, Validation
 from aiforge.settings import config_dir, read_yaml
@@ -93,7 +93,8 @@ class Demo:
         job = self._timed("training", lambda: self._job(dataset))
         history = self._forge.jobs.metrics(job.id)
         plot = loss_curve(history, f"{job.project_name}: {job.id}", plot_dir / f"{job.id}.png")
-        return Story(source, dataset, job, self._validation(job), plot, self._seconds, self._reused)
+        validation = self._timed("validation", lambda: self._validation(job))
+        return Story(source, dataset, job, validation, plot, self._seconds, self._reused)
 
     def cancel(self) -> None:
         """Cancel the job that was being trained, if any."""
@@ -182,10 +183,15 @@ class Demo:
         return job
 
     def _validation(self, job: Job) -> Validation | None:
+        self._heading("Validation", "base and tuned model on held-out files")
         try:
-            return job.validation()
-        except NotFound:
+            measured = job.wait_validation()
+        except (Conflict, NotFound) as error:
+            self._say(error.message)
             return None
+        for verdict in measured.gates:
+            self._say(f"{verdict.metric}: {verdict.status}. {verdict.reason}")
+        return measured
 
     def _heading(self, part: str, what: str) -> None:
         self._console.print(f"\n[bold cyan]{part}[/]  {what}")
@@ -227,6 +233,9 @@ def _rows(story: Story) -> Iterator[tuple[str, str]]:
     if (rate := job.result.get("tokensPerSecond")) is not None:
         yield "tokens/s", f"{rate:,.0f}"
     yield "perplexity", _perplexity(story.validation)
+    if story.validation is not None:
+        measured = story.validation
+        yield "gate", f"{'passed' if measured.passed else 'not passed'} ({measured.policy})"
     yield "adapter", str(job.result.get("adapterPath", "none"))
     yield "loss curve", str(story.plot)
     yield (

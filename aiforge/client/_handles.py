@@ -193,6 +193,8 @@ class _JobActions:
     logs = _ask(jobs.logs)
     metrics_history = _ask(jobs.metrics)
     validation = _ask(jobs.validation)
+    validate_again = _ask(jobs.validate)
+    wait_validation = _ask(jobs.wait_validation)
 
 
 class Job(JobFields, _SyncHandle, _JobActions):
@@ -209,6 +211,8 @@ class _AsyncJobActions:
     logs = _ask_async(jobs.logs)
     metrics_history = _ask_async(jobs.metrics)
     validation = _ask_async(jobs.validation)
+    validate_again = _ask_async(jobs.validate)
+    wait_validation = _ask_async(jobs.wait_validation)
 
 
 class AsyncJob(JobFields, _AsyncHandle, _AsyncJobActions):

@@ -97,6 +97,8 @@ class Jobs(_Resource):
     logs = blocking(jobs.logs)
     metrics = blocking(jobs.metrics)
     validation = blocking(jobs.validation)
+    validate = blocking(jobs.validate)
+    wait_validation = blocking(jobs.wait_validation)
 
 
 class AsyncJobs(_AsyncResource):
@@ -111,6 +113,8 @@ class AsyncJobs(_AsyncResource):
     logs = awaiting(jobs.logs)
     metrics = awaiting(jobs.metrics)
     validation = awaiting(jobs.validation)
+    validate = awaiting(jobs.validate)
+    wait_validation = awaiting(jobs.wait_validation)
 
 
 class Keys(_Resource):

@@ -1,64 +1,76 @@
-"""Measure base and tuned model side by side, each in a Ray task of its own."""
+"""Measures models on the cluster: one task, which a lost worker makes begin again where it was."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
-import pyarrow.parquet as pq
 import ray
 
-from aiforge.evaluation.perplexity import Perplexity
-from aiforge.modeling.bases import BaseModel
+from aiforge.evaluation.compare import Compared, Comparison
+from aiforge.evaluation.exam import Mined, mine_snapshots
 from aiforge.storage import Storage
 
-COLUMNS = ["instruction", "input", "output"]
+
+class Reports(Protocol):
+    """What tells of the work's progress from another process; picklable."""
+
+    def progress(self, fraction: float, stage: str | None = None) -> None:
+        """Say how far the work is."""
+        ...
 
 
-def measure_perplexity(
-    base: BaseModel, adapters: list[str | None], rows_path: str, max_length: int, storage_uri: str
-) -> list[Perplexity]:
-    """Perplexity of several models on the same rows.
+def compare_on_cluster(
+    comparison: Comparison, reporter: Reports, on_start: Callable[[Callable[[], None]], None]
+) -> Compared:
+    """Measure the models of a comparison.
 
     Args:
-        base: The base model of all of them.
-        adapters: For each model the storage path of its adapter; ``None`` is the base itself.
-        rows_path: Storage path of a directory of Parquet files.
-        max_length: Window in tokens.
-        storage_uri: Where adapters and rows lie.
+        on_start: Given what stops the work.
 
     Raises:
-        Failure: Nothing can be scored.
+        AIForgeError: As ``Comparison.run`` does.
     """
     gpus = 1 if ray.cluster_resources().get("GPU") else 0
-    task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=2)(_measure)
-    pending = [
-        task.remote(base, adapter, rows_path, max_length, storage_uri) for adapter in adapters
-    ]
+    task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=3)(_compare)
+    compared: Compared = _result(task.remote(comparison, reporter), on_start)
+    return compared
+
+
+def mine_on_cluster(
+    storage_uri: str,
+    snapshots: list[str],
+    wanted: int,
+    seed: int,
+    reporter: Reports,
+    on_start: Callable[[Callable[[], None]], None],
+) -> Mined:
+    """Make an exam of snapshots; see ``exam.mine_snapshots``.
+
+    Args:
+        on_start: Given what stops the work.
+    """
+    task = ray.remote(num_cpus=1, max_retries=3)(_mine)
+    mined: Mined = _result(task.remote(storage_uri, snapshots, wanted, seed, reporter), on_start)
+    return mined
+
+
+def _result(pending: ray.ObjectRef, on_start: Callable[[Callable[[], None]], None]) -> Any:
+    on_start(lambda: ray.cancel(pending, force=True))
     try:
-        return list(ray.get(pending))
+        return ray.get(pending)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
 
 
-def _measure(
-    base: BaseModel, adapter: str | None, rows_path: str, max_length: int, storage_uri: str
-) -> Perplexity:
-    import tempfile
-
-    from aiforge.evaluation.validate import evaluate_adapter
-
-    storage = Storage(storage_uri)
-    with tempfile.TemporaryDirectory() as workspace:
-        local = None if adapter is None else storage.download(adapter, Path(workspace) / "adapter")
-        return evaluate_adapter(base, local, read_rows(storage, rows_path), max_length)
+def _compare(comparison: Comparison, reporter: Reports) -> Compared:
+    return comparison.run(reporter.progress)
 
 
-def read_rows(storage: Storage, path: str) -> list[dict[str, Any]]:
-    """The rows of a directory of Parquet files, the columns that a prompt is made of."""
-    rows: list[dict[str, Any]] = []
-    for name in storage.names(path):
-        if name.endswith(".parquet"):
-            table = pq.read_table(storage.open_input(f"{path}/{name}"), columns=COLUMNS)
-            rows.extend(table.to_pylist())
-    return rows
+def _mine(
+    storage_uri: str, snapshots: list[str], wanted: int, seed: int, reporter: Reports
+) -> Mined:
+    def progress(share: float) -> None:
+        reporter.progress(share, "making an exam of the repository")
+
+    return mine_snapshots(Storage(storage_uri), snapshots, wanted, seed=seed, progress=progress)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 BATCH_TOKENS = 8192
 """Prompt and new tokens, padding included, that are in work at once."""
-
-_FIRST_TOKENS = 64
 
 
 @dataclass(frozen=True)
@@ -80,13 +78,21 @@ class Generator:
         self.model, self.tokenizer, self.context = model, tokenizer, context
         self._stop_ids = _end_tokens(model, tokenizer)
 
-    def chat(self, instruction: str) -> tuple[int, ...]:
-        """Tokens of an instruction as a chat client sends it; its end is cut where it is too long.
+    def chat(self, row: Mapping[str, Any], opening: str = "") -> tuple[int, ...]:
+        """Tokens of a row's prompt as a chat client sends it.
 
-        At least ``_FIRST_TOKENS`` tokens of the context stay free for the answer.
+        Of what is too long the end is kept, and an eighth of the context stays free.
+
+        Args:
+            row: With ``instruction`` and, optionally, ``input``.
+            opening: How the answer begins already.
         """
-        ids = encode_prompt(self.tokenizer, {"instruction": instruction})
-        return tuple(ids[-(self.context - _FIRST_TOKENS) :])
+        ids = encode_prompt(self.tokenizer, row)
+        if opening:
+            ids += self.tokenizer(opening, add_special_tokens=False, split_special_tokens=True)[
+                "input_ids"
+            ]
+        return tuple(ids[-(self.context - self.context // 8) :])
 
     def batches(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[list[int]]:
         """Positions of prompts that go through the model together, longest prompts first."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from aiforge.raft import contamination, secrets
+from aiforge.raft import contamination, holdout, secrets
 from aiforge.raft.licenses import denied_license
 from aiforge.raft.records import Chunk
 from aiforge.schemas.datasets import RaftConfig
@@ -108,6 +108,7 @@ CHUNK_FILTERS: list[Filter[Chunk]] = [
     Filter("licences", 1, one_by_one(_licensed)),
     Filter("secrets", secrets.VERSION, one_by_one(_secret)),
     Filter("benchmarks", 1, _benchmarked),
+    Filter("exam", holdout.VERSION, holdout.judge),
 ]
 EXAMPLE_FILTERS: list[Filter[Example]] = [Filter("words from elsewhere", 1, _unread)]
 

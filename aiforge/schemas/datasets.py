@@ -50,6 +50,13 @@ class RaftConfig(Wire):
     decontaminate: bool = True
     """Whether chunks that hold problems of a benchmark (HumanEval) are left out."""
 
+    exam_items: int = Field(default=0, ge=0, le=200)
+    """Functions set aside to examine models on: those that the repository's own tests check. The
+    tests are run, in a sandbox, to find them; 0 sets none aside and runs nothing."""
+
+    reserved: list[list[int]] = Field(default_factory=list, max_length=10_000)
+    """Fingerprints of code that must not be trained on, the exam's among them."""
+
 
 class TeacherConfig(Request):
     """A model that writes questions and answers; ``configs/raft/teacher.yaml`` is a recipe."""

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from aiforge.schemas.common import Request, Timestamp, Wire
 from aiforge.schemas.runs import RunStatus
+from aiforge.schemas.validations import ByMetric, GateVerdict
 
 JobStatus = RunStatus
 Method = Literal["pissa", "lora", "full"]
@@ -144,20 +145,33 @@ class JobLogs(Wire):
 
 
 class ValidationMetrics(Wire):
-    """What was measured of a model; ``null`` where it was not. ``latency`` is in milliseconds."""
+    """What was measured of a model; ``null`` where it was not, and ``not_measured`` says why.
+
+    ``humaneval`` is pass@1 and ``exam`` the same for functions of the repository itself;
+    ``latency`` is the median time to the first token in milliseconds. ``samples`` counts for each
+    metric what it rests on, ``intervals`` holds 95 % bootstrap intervals.
+    """
 
     codebleu: float | None = None
     humaneval: float | None = None
+    exam: float | None = None
     perplexity: float | None = None
     latency: float | None = None
     bits_per_byte: float | None = None
     scored_tokens: int | None = None
+    samples: ByMetric[int] = Field(default_factory=dict)
+    intervals: ByMetric[tuple[float, float]] = Field(default_factory=dict)
+    details: ByMetric[dict[str, Any]] = Field(default_factory=dict)
+    """For each metric how it was measured: sampling, hardware, percentiles."""
+
+    not_measured: ByMetric[str] = Field(default_factory=dict)
 
 
 class Validation(Wire):
-    """Measured quality of the model that a job trained, beside the base model's.
+    """Measured quality of the model that a job trained, beside the base's and the active model's.
 
-    ``passed`` is ``null`` as long as no gate was evaluated.
+    ``passed`` follows from ``gates`` alone. ``active`` is ``null`` where no other model of the
+    project was active; then the base model was the champion and ``champion_id`` is ``null``.
     """
 
     job_id: str
@@ -165,4 +179,12 @@ class Validation(Wire):
     run_at: Timestamp
     metrics: ValidationMetrics
     baseline: ValidationMetrics | None = None
+    active: ValidationMetrics | None = None
     passed: bool | None = None
+    policy: str | None = None
+    champion_id: str | None = None
+    gates: list[GateVerdict] = Field(default_factory=list)
+    artifact_ids: list[str] = Field(default_factory=list)
+    run_id: str | None = None
+    pending_run_id: str | None = None
+    """A newer validation of the job that is still under way."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from aiforge.evaluation import gate
 from aiforge.schemas.common import JsonListing, Listing, Message, Page
 from aiforge.schemas.jobs import (
     FineTuneRequest,
@@ -15,6 +16,7 @@ from aiforge.schemas.jobs import (
     Validation,
 )
 from aiforge.schemas.plans import TrainingPlan
+from aiforge.schemas.validations import ValidationRequest, ValidationStarted
 from aiforge.services import plans, preflight
 from aiforge.services.context import Services
 from aiforge.state import jobs
@@ -118,5 +120,32 @@ async def cancel(services: Services, job_id: str, key: RequestKey | None = None)
 
 
 async def validation(services: Services, job_id: str) -> Validation:
-    """What was measured of the model that a job trained; ``NotFound`` before that."""
+    """What was measured of the model that a job trained.
+
+    Raises:
+        NotFound: There is no such job, or its training has not ended.
+        Conflict: It is being measured, or that failed.
+    """
     return await services.state.call(jobs.validation, job_id)
+
+
+async def validate(
+    services: Services,
+    job_id: str,
+    request: ValidationRequest | None = None,
+    key: RequestKey | None = None,
+) -> ValidationStarted:
+    """Measure again what a job trained; a validation that is under way is the answer.
+
+    Raises:
+        NotFound: There is no such job.
+        InvalidInput: There is no such policy.
+        Conflict: The job has not completed, or the key was used for another request.
+    """
+    policy = None if request is None else request.policy
+    if policy is not None:
+        gate.read_policy(policy)
+    run = await services.state.once(key).call(jobs.validate, job_id, policy)
+    return ValidationStarted(
+        job_id=job_id, run_id=run.id, status=run.status, message="Validation queued"
+    )

@@ -20,7 +20,7 @@ from sqlalchemy import (
     select,
 )
 
-from aiforge.errors import NotFound
+from aiforge.errors import Conflict, NotFound
 from aiforge.schemas.common import JsonListing, Listing, Wire, new_id
 from aiforge.schemas.jobs import (
     FineTuneRequest,
@@ -30,10 +30,21 @@ from aiforge.schemas.jobs import (
     JobStatus,
     Validation,
 )
-from aiforge.schemas.runs import LogLine, Resources, Run, RunKind
-from aiforge.state import counts, datasets, logs, metrics, outcomes, projects, runs, validations
+from aiforge.schemas.runs import LogLine, Resources, Run, RunKind, RunStatus
+from aiforge.state import (
+    counts,
+    datasets,
+    logs,
+    metrics,
+    models,
+    outcomes,
+    projects,
+    runs,
+    validations,
+)
 from aiforge.state.ops import read, scan, write
 from aiforge.state.schema import Json, Moment, in_utc, metadata, raw
+from aiforge.state.validations import ValidateSpec
 
 jobs = Table(
     "jobs",
@@ -186,13 +197,37 @@ def log_tail(connection: Connection, job_id: str, limit: int) -> list[LogLine]:
 
 @read
 def validation(connection: Connection, job_id: str) -> Validation:
-    """What was measured of a job.
-
-    Raises:
-        NotFound: There is no such job, or nothing was measured of it yet.
-    """
+    """What was measured of a job; raises as ``get`` and ``validations.get`` do."""
     _require(connection, job_id)
     return validations.get(connection, job_id)
+
+
+@write
+def validate(connection: Connection, job_id: str, policy: str | None = None) -> Run:
+    """Queue a validation of what a job trained; one that is under way already is returned.
+
+    Raises:
+        NotFound: There is no such job.
+        Conflict: It has not completed.
+    """
+    _require(connection, job_id)
+    trained = runs.get(connection, job_id)
+    if trained.status is not RunStatus.COMPLETED:
+        raise Conflict(
+            f"{job_id} is {trained.status}; only what was trained to its end can be validated.",
+            code=f"job_is_{trained.status}",
+            status=str(trained.status),
+        )
+    newest = validations.newest_run(connection, job_id)
+    if newest is not None and newest.status in runs.OPEN:
+        return newest
+    model = models.of_job(connection, job_id)
+    spec = trained.spec | {
+        "job_id": job_id,
+        "model_id": None if model is None else model.id,
+        "policy": policy,
+    }
+    return validations.queue(connection, ValidateSpec.model_validate(spec), trained)
 
 
 @write

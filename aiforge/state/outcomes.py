@@ -11,7 +11,6 @@ from sqlalchemy import Connection
 
 from aiforge.errors import Conflict, InternalError
 from aiforge.schemas.common import Wire
-from aiforge.schemas.jobs import Validation, ValidationMetrics
 from aiforge.schemas.runs import Run, RunKind, RunStatus
 from aiforge.state import (
     datasets,
@@ -41,21 +40,13 @@ class TrainOutcome(Wire):
     final_loss: float | None = None
     train_tokens: int = 0
     tokens_per_second: float | None = None
-    validation: ValidationMetrics | None = None
-    baseline: ValidationMetrics | None = None
 
 
 def _trained(connection: Connection, run: Run, outcome: TrainOutcome) -> None:
+    """Register the model and queue its validation, so that neither is ever without the other."""
     model_id = models.register(connection, run)
-    if outcome.validation is not None:
-        measured = Validation(
-            job_id=run.id,
-            model_id=model_id,
-            run_at=now(),
-            metrics=outcome.validation,
-            baseline=outcome.baseline,
-        )
-        validations.record(connection, measured)
+    spec = {**run.spec, "job_id": run.id, "model_id": model_id}
+    validations.queue(connection, validations.ValidateSpec.model_validate(spec), run)
 
 
 def _nothing(connection: Connection, run: Run, error: str, code: str) -> None:
@@ -79,6 +70,9 @@ _EFFECTS: Mapping[RunKind, _Effect] = {
     RunKind.TRAIN: _Effect(TrainOutcome, _trained, _nothing),
     RunKind.EXPORT: _Effect(exports.ExportOutcome, exports.exported, exports.export_stopped),
     RunKind.DEPLOY: _Effect(deployments.DeployOutcome, deployments.done, deployments.stopped),
+    RunKind.VALIDATE: _Effect(
+        validations.ValidateOutcome, validations.validated, validations.validation_stopped
+    ),
 }
 
 

@@ -37,7 +37,7 @@ OPERATIONS = {
     "datasets": {"generate", "list", "get", "wait", "delete"},
     "jobs": {
         *("fine_tune", "list", "get", "cancel", "wait", "follow", "logs", "metrics"),
-        "validation",
+        *("validation", "validate", "wait_validation"),
     },
     "keys": {"create", "list", "revoke", "audit"},
     "webhooks": {

@@ -10,8 +10,10 @@ import torch
 from tiny_models import CHATML, make_base, make_tokenizer
 
 from aiforge.errors import Failure
-from aiforge.evaluation.validate import evaluate_adapter, scored_bytes
+from aiforge.evaluation.perplexity import Perplexity
+from aiforge.evaluation.validate import Models, score_rows, scored_bytes
 from aiforge.modeling import lora, pissa
+from aiforge.modeling.bases import BaseModel, context_length
 from aiforge.modeling.load import load_model, load_tokenizer
 from aiforge.modeling.prompts import encode_example
 from aiforge.modeling.publish import publish_adapter
@@ -20,6 +22,13 @@ ROWS: list[dict[str, Any]] = [
     {"instruction": f"What is f{number}?", "input": f"def f{number}(): ...", "output": answer}
     for number, answer in enumerate(["It is a function — naïve.", "The number of shapes.", "No."])
 ]
+
+
+def evaluate_adapter(
+    base: BaseModel, adapter: Path | None, rows: list[dict[str, Any]], window: int
+) -> Perplexity:
+    model = Models(base).get(adapter)
+    return score_rows(model, load_tokenizer(base), rows, min(window, context_length(base)))
 
 
 def test_a_tuned_model_is_better_on_what_it_was_trained_on(tmp_path: Path) -> None:
@@ -45,6 +54,28 @@ def test_a_tuned_model_is_better_on_what_it_was_trained_on(tmp_path: Path) -> No
     assert (before.tokens, before.bytes, before.examples) == (after.tokens, after.bytes, 3)
     assert before.perplexity > 100
     assert after.perplexity < before.perplexity * 0.6
+
+
+def test_the_models_of_a_base_share_its_weights(tmp_path: Path) -> None:
+    base = make_base(tmp_path / "base")
+    tuned = load_model(base)
+    for adapter in lora.inject(tuned, rank=4, alpha=4).values():
+        torch.nn.init.normal_(adapter.lora_B, std=0.5)
+    published = publish_adapter(tuned, tmp_path / "adapter", base)
+    models = Models(base)
+    tokenizer = load_tokenizer(base)
+
+    def nll(adapter: Path | None) -> float:
+        return score_rows(models.get(adapter), tokenizer, ROWS, 256).nll
+
+    before = nll(None)
+    embedding = models.get(None).get_input_embeddings().weight
+    changed = nll(published)
+
+    assert changed != pytest.approx(before, rel=1e-3)
+    assert nll(None) == before
+    assert nll(published) == changed
+    assert models.get(None).get_input_embeddings().weight is embedding
 
 
 def test_a_whole_model_is_measured_in_place_of_the_base(tmp_path: Path) -> None:

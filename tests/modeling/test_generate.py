@@ -106,11 +106,13 @@ def test_the_end_of_a_turn_ends_a_completion() -> None:
 
 
 def test_a_prompt_that_is_too_long_keeps_its_end(generator: Generator) -> None:
-    ids = generator.chat("word " * 2000 + "the end")
+    ids = generator.chat({"instruction": "word " * 2000 + "the end"}, "It begins")
 
     assert len(ids) < CONTEXT
-    assert "the end" in generator.tokenizer.decode(ids)
-    assert generator.complete([Prompt(ids)], Sampling(max_new_tokens=500))[0].tokens <= 64
+    assert generator.tokenizer.decode(ids).endswith(
+        "the end<|im_end|>\n<|im_start|>assistant\nIt begins"
+    )
+    assert generator.complete([Prompt(ids)], Sampling(max_new_tokens=500))[0].tokens <= CONTEXT // 8
 
 
 def test_batches_hold_every_prompt_once(generator: Generator) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from aiforge.schemas.common import new_id
 from aiforge.schemas.datasets import Dataset, GenerateRequest
 from aiforge.schemas.jobs import FineTuneRequest, Job
-from aiforge.schemas.runs import LogLine, MetricPoint, Resources, Run
+from aiforge.schemas.runs import LogLine, MetricPoint, Resources, Run, RunKind
 from aiforge.schemas.sources import SourceCreated
 from aiforge.state import datasets, jobs, outcomes, runs, sources
 from aiforge.state.access import State
@@ -32,6 +32,15 @@ EXPORTED = {
     "files": [{"name": "model.gguf", "size": 7, "sha256": "ab" * 32}],
     "stop_tokens": ["</s>"],
     "context_length": 64,
+}
+
+VALIDATED = {
+    "metrics": {"perplexity": 3.0, "codebleu": 0.5, "latency": 7.0},
+    "baseline": {"perplexity": 9.0},
+    "passed": False,
+    "policy": "tiny",
+    "gates": [{"metric": "bits_per_byte", "status": "fail", "reason": "Worse.", "required": True}],
+    "artifact_ids": ["art-1"],
 }
 
 
@@ -96,3 +105,13 @@ def point(step: int, loss: float = 1.0, **changes: Any) -> MetricPoint:
 
 def line(message: str, level: str = "info") -> LogLine:
     return LogLine(sequence=0, at=now(), level=level, message=message)
+
+
+def validate_run(state: State, job_id: str) -> Run:
+    found = [
+        run
+        for run in state.call_sync(runs.waiting) + state.call_sync(runs.active)
+        if run.kind is RunKind.VALIDATE and run.resource_id == job_id
+    ]
+    (run,) = found
+    return run

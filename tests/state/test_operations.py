@@ -26,7 +26,6 @@ from samples import (
 
 from aiforge.errors import Conflict, InvalidInput, NotFound
 from aiforge.schemas.datasets import DatasetStatus, GenerateRequest
-from aiforge.schemas.jobs import ValidationMetrics
 from aiforge.schemas.runs import Resources, RunStatus
 from aiforge.schemas.sources import SourceStatus
 from aiforge.state import datasets, events, jobs, logs, outcomes, removals, runs, sources
@@ -107,26 +106,13 @@ def test_a_job_needs_a_dataset_that_is_ready(state: LocalState) -> None:
     assert empty.value.code == "dataset_empty"
 
 
-def test_a_completed_job_has_a_result_and_a_validation(state: LocalState) -> None:
+def test_a_completed_job_has_a_result(state: LocalState) -> None:
     job = add_job(state)
-    with pytest.raises(NotFound) as early:
-        state.call_sync(jobs.validation, job.id)
-    assert early.value.code == "validation_not_found"
-    measured = {
-        "validation": ValidationMetrics(perplexity=3.0).model_dump(),
-        "baseline": ValidationMetrics(perplexity=9.0).model_dump(),
-        "trainable_parameters": 12,
-    }
-    finish(state, job.id, TRAINED | measured)
+    finish(state, job.id, TRAINED | {"trainable_parameters": 12})
     done = state.call_sync(jobs.get, job.id)
     assert (done.status, done.progress) == (RunStatus.COMPLETED, 100.0)
     assert done.result["adapterPath"] == "jobs/j/adapter"
     assert done.finished_at is not None
-    validation = state.call_sync(jobs.validation, job.id)
-    assert validation.metrics.perplexity == 3.0
-    assert validation.baseline is not None
-    assert validation.baseline.perplexity == 9.0
-    assert validation.passed is None
 
 
 def test_an_outcome_of_another_shape_changes_nothing(state: LocalState) -> None:

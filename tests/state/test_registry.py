@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from samples import TRAINED, add_job, add_ready_dataset, finish
+from samples import TRAINED, VALIDATED, add_job, add_ready_dataset, finish, validate_run
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -77,8 +77,8 @@ def test_versions_count_by_project_and_are_never_used_again(state: LocalState) -
 
 def test_metrics_are_the_newest_of_the_job(state: LocalState) -> None:
     job = add_job(state)
-    measured = {"validation": {"perplexity": 4.5, "codebleu": 0.5, "latency": 7.0}}
-    finish(state, job.id, TRAINED | measured)
+    finish(state, job.id, TRAINED)
+    finish(state, validate_run(state, job.id).id, VALIDATED)
 
     model = state.call_sync(models.of_job, job.id)
 
@@ -86,7 +86,7 @@ def test_metrics_are_the_newest_of_the_job(state: LocalState) -> None:
     assert model.metrics.model_dump() == {
         "codebleu": 0.5,
         "humaneval": None,
-        "perplexity": 4.5,
+        "perplexity": 3.0,
         "avgLatency": 7.0,
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Body, Query, Response
 
 from aiforge.api import examples, pagination
 from aiforge.api.dependencies import Ctx, JobId, Key
@@ -12,6 +12,7 @@ from aiforge.api.pagination import Limit, Offset
 from aiforge.api.responses import answers
 from aiforge.schemas.common import Message, Page
 from aiforge.schemas.jobs import Job, JobLogs, JobMetricsHistory, JobStatus, Validation
+from aiforge.schemas.validations import ValidationRequest, ValidationStarted
 from aiforge.services import jobs
 
 router = APIRouter(tags=["Training jobs"])
@@ -60,7 +61,21 @@ async def get_job_logs(ctx: Ctx, job_id: JobId, tail: Tail = 100) -> JobLogs:
     return await jobs.logs(ctx, job_id, tail)
 
 
-@router.get("/jobs/{job_id}/validation", responses=answers(examples.VALIDATION, 404))
+@router.get("/jobs/{job_id}/validation", responses=answers(examples.VALIDATION, 404, 409))
 async def get_job_validation(ctx: Ctx, job_id: JobId) -> Validation:
     """Get what was measured of the model that a job trained."""
     return await jobs.validation(ctx, job_id)
+
+
+@router.post(
+    "/jobs/{job_id}/validation",
+    responses=answers(examples.VALIDATION_STARTED, 400, 404, 409, 422),
+)
+async def validate_job(
+    ctx: Ctx,
+    job_id: JobId,
+    key: Key,
+    body: Annotated[ValidationRequest | None, Body(examples=[examples.VALIDATION_REQUEST])] = None,
+) -> ValidationStarted:
+    """Measure again what a job trained; a validation that is under way is the answer."""
+    return await jobs.validate(ctx, job_id, body, key)

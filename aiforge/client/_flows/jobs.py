@@ -17,7 +17,7 @@ from aiforge.client._flows.common import (
     until,
 )
 from aiforge.client._flows.events import NoStreamError, stream
-from aiforge.errors import Cancelled, Failure
+from aiforge.errors import Cancelled, Conflict, Failure
 from aiforge.schemas.common import Message, utc_now
 from aiforge.schemas.jobs import (
     FineTuneResponse,
@@ -29,6 +29,7 @@ from aiforge.schemas.jobs import (
     Validation,
 )
 from aiforge.schemas.runs import Event
+from aiforge.schemas.validations import ValidationStarted
 
 TERMINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
 
@@ -132,9 +133,54 @@ def validation(job_id: str) -> Flow[Validation]:
     """What was measured of the model that a job trained.
 
     Raises:
-        NotFound: Nothing has been measured.
+        NotFound: Its training has not ended.
+        Conflict: It is being measured (``validation_under_way``), or that failed.
     """
     return fetch(Validation, f"/jobs/{quoted(job_id)}/validation")
+
+
+def validate(job_id: str, *, policy: str | None = None) -> Flow[ValidationStarted]:
+    """Measure again what a job trained; a validation that is under way is the answer.
+
+    Args:
+        policy: Name of a gate policy; chosen by the base model's size when absent.
+
+    Raises:
+        Conflict: The job has not completed.
+    """
+    body = given(policy=policy)
+    return post(ValidationStarted, f"/jobs/{quoted(job_id)}/validation", json=body)
+
+
+def wait_validation(job_id: str, *, timeout: float | None = None) -> Flow[Validation]:
+    """What was measured of a job, as soon as nothing is under way any more.
+
+    Args:
+        timeout: Seconds to wait at most; for ever when absent.
+
+    Raises:
+        NotFound: Its training has not ended.
+        Conflict: Measuring failed.
+        TimeoutError: It takes longer than ``timeout``.
+    """
+    found = yield from until(
+        lambda: _settled_validation(job_id),
+        lambda validation: validation is not None,
+        timeout,
+        f"the validation of {job_id}",
+    )
+    assert found is not None
+    return found
+
+
+def _settled_validation(job_id: str) -> Flow[Validation | None]:
+    try:
+        found = yield from validation(job_id)
+    except Conflict as error:
+        if error.code != "validation_under_way":
+            raise
+        return None
+    return found if found.pending_run_id is None else None
 
 
 def wait(job_id: str, *, timeout: float | None = None, check: bool = True) -> Flow[Job]:

@@ -19,6 +19,7 @@ _MODULES = {
     RunKind.SYNC: "aiforge.services.work.sync",
     RunKind.GENERATE: "aiforge.services.work.generate",
     RunKind.TRAIN: "aiforge.services.work.train",
+    RunKind.VALIDATE: "aiforge.services.work.validate",
     RunKind.EXPORT: "aiforge.services.work.export",
     RunKind.DEPLOY: "aiforge.services.work.deploy",
 }

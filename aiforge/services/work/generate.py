@@ -5,14 +5,23 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from aiforge.errors import Cancelled, Failure, Unavailable
+from aiforge.evaluation import exam
+from aiforge.evaluation.ray_validate import mine_on_cluster
 from aiforge.modeling.bases import resolve_base_model, tokenizer_json
 from aiforge.raft import statistics
+from aiforge.raft.holdout import fingerprint
 from aiforge.raft.ray_build import BuildResult, SnapshotRef, build_dataset
 from aiforge.raft.teacher import TeacherPlan
+from aiforge.schemas.datasets import RaftConfig
 from aiforge.services.context import RunContext
 from aiforge.services.datasets import teacher_access
 from aiforge.state import datasets
 from aiforge.state.datasets import GenerateOutcome, GenerateSpec
+from aiforge.storage import exam_file
+
+EXAM_SHARE = 0.05
+"""Part of a run's progress; building is counted from the beginning again."""
 
 
 def execute(context: RunContext) -> dict[str, Any]:
@@ -24,7 +33,7 @@ def execute(context: RunContext) -> dict[str, Any]:
         context.settings.resolved_storage_uri,
         context.run.resource_id,
         [SnapshotRef(source_id=item.source_id, path=item.path) for item in spec.snapshots],
-        config=spec.raft,
+        config=_with_exam(context, spec),
         max_examples=spec.max_examples,
         format=spec.format,
         tokenizer_json=tokenizer_json(base),
@@ -82,3 +91,37 @@ def _teacher(context: RunContext, spec: GenerateSpec) -> TeacherPlan | None:
         address,
         key_env,
     )
+
+
+def _with_exam(context: RunContext, spec: GenerateSpec) -> RaftConfig:
+    """The configuration with the exam's functions set aside, where it asks for an exam.
+
+    An exam that an attempt before this one made is used again. Without one the dataset is built
+    all the same; the log says why.
+    """
+    if not spec.raft.exam_items:
+        return spec.raft
+    path = exam_file(context.run.resource_id)
+    if context.storage.exists(path):
+        items = exam.load(context.storage.read_bytes(path))
+    else:
+        try:
+            mined = mine_on_cluster(
+                context.settings.resolved_storage_uri,
+                [item.path for item in spec.snapshots],
+                spec.raft.exam_items,
+                spec.raft.seed,
+                context.reporter(EXAM_SHARE),
+                context.on_cancel,
+            )
+        except Cancelled:
+            raise
+        except (Failure, Unavailable) as error:
+            context.log(f"No exam was made: {error.message}", "warning")
+            return spec.raft
+        items = mined.items
+        context.storage.write_bytes(path, exam.dump(items))
+        reasons = ", ".join(f"{count} × {reason}" for reason, count in mined.reasons.items())
+        context.log(f"Set {len(items)} functions aside for the exam ({reasons or 'no others'})")
+    reserved = [*spec.raft.reserved, *(fingerprint(item.code()) for item in items)]
+    return spec.raft.model_copy(update={"reserved": reserved})
