@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 
 from aiforge.raft.answers import compose, holds_markers, quote
 from aiforge.raft.records import Chunk, Draft, Fact
-from aiforge.raft.wording import first_paragraph, first_sentence, normalise, sentences
+from aiforge.raft.wording import first_paragraph, first_prose, first_sentence, normalise, sentences
 
 KINDS = (
     *("docstring", "signature", "which", "section", "usage", "caller", "infill"),
@@ -123,13 +123,13 @@ def local_kinds(fact: Fact) -> list[str]:
     if fact.kind in _EXTRA:
         return [_EXTRA[fact.kind]]
     if fact.kind == "section":
-        return ["section"] if len(fact.doc.split()) >= 6 else []
+        return ["section"] if len(first_prose(fact.doc).split()) >= 6 else []
     if fact.nested or fact.name.startswith("test"):
         return []
     kinds = []
     if len(fact.doc.split()) >= 3:
         kinds.append("docstring")
-    if len(first_sentence(first_paragraph(fact.doc)).split()) >= 5:
+    if len(first_sentence(first_paragraph(fact.doc)).split()) >= 6:
         kinds.append("which")
     if fact.kind == "function" and (fact.parameters or fact.returns):
         kinds.append("signature")
@@ -191,11 +191,12 @@ def _which(_draft: Draft, chunk: Chunk, fact: Fact, rng: random.Random) -> Rende
 
 
 def _section(_draft: Draft, chunk: Chunk, fact: Fact, rng: random.Random) -> Rendered:
-    passage = _verbatim(chunk, fact.doc)
+    prose = first_prose(fact.doc)
+    passage = _verbatim(chunk, prose)
     where = rng.choice((f" of {chunk.path}", f" in {chunk.path}"))
     question = rng.choice(_SECTION).format(name=fact.name, where=where)
     reason = f'The section "{fact.name}" of {chunk.path} reads {quote(passage)}.'
-    answer = sentences(first_paragraph(fact.doc), _MAX_ANSWER_WORDS)
+    answer = sentences(prose, _MAX_ANSWER_WORDS)
     return Rendered(question, compose(reason, answer), [passage], [normalise(passage)])
 
 

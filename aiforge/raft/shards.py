@@ -28,7 +28,7 @@ from aiforge.raft.tokens import token_counter
 from aiforge.schemas.datasets import RaftConfig
 from aiforge.storage import Storage
 
-PAIRS_VERSION = 1
+PAIRS_VERSION = 2
 """Raised whenever the same draft would give another question, answer or choice of distractors."""
 
 OUTCOMES = pa.schema(

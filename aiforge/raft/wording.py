@@ -8,6 +8,9 @@ from itertools import chain
 
 _WORD = re.compile(r"[^\W_]+")
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_]+")
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+# Tables, images, badges, HTML, rules, directives and code by indentation.
+_NO_PROSE = re.compile(r" {0,3}(?:\||!\[|\[!\[|<|[-=*_~+]{3,}\s*$|\.\. |:\w+:)| {4,}\S|\t")
 _SENTENCE_END = re.compile(r"(?<=[.!?])(?=\s|$)")
 
 
@@ -35,6 +38,24 @@ def first_paragraph(text: str) -> str:
         if not line.strip():
             break
         paragraph.append(line)
+    return "\n".join(paragraph)
+
+
+def first_prose(text: str) -> str:
+    """The first paragraph of a document's section that is prose, and neither code nor a table."""
+    fence = ""
+    paragraph: list[str] = []
+    for line in [*text.split("\n"), ""]:
+        mark = _FENCE.match(line)
+        if mark and (not fence or mark[1].startswith(fence)):
+            fence = "" if fence else mark[1]
+        elif fence or _NO_PROSE.match(line):
+            continue
+        elif line.strip():
+            paragraph.append(line)
+            continue
+        if paragraph:
+            break
     return "\n".join(paragraph)
 
 

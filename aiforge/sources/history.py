@@ -139,6 +139,10 @@ def _change(patch: str) -> dict[str, str] | None:
     if path is None or len(hunks) != 1:
         return None
     lines = [line for line in hunks[0].rstrip("\n").split("\n") if not line.startswith("\\")]
+    while lines and not lines[-1].strip():
+        lines.pop()
+    while lines and not lines[0].strip():
+        lines.pop(0)
     marks = {mark: sum(line[:1] == mark for line in lines) for mark in "+- "}
     if not marks["+"] or not marks[" "] or marks["+"] + marks["-"] > _MOST_LINES:
         return None

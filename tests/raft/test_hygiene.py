@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from corpora import Run, Write, corpus_files, module, rows_of
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import aiforge
@@ -20,6 +20,8 @@ from aiforge.raft.licenses import denied_license
 from aiforge.raft.secrets import STAND_IN, secret_in, without_addresses
 from aiforge.schemas.datasets import RaftConfig
 from aiforge.storage import Storage
+
+CALM = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
 # Put together here, so that no scanner takes this file for what it tests.
 SECRETS = {
@@ -68,6 +70,7 @@ def test_this_project_holds_no_secret_but_in_its_tests_of_finding_them() -> None
     assert [p.name for p in root.rglob("*.py") if secret_in(p.read_text())] == []
 
 
+@CALM
 @given(st.text(max_size=400))
 def test_any_text_is_searched(text: str) -> None:
     secret_in(text)
@@ -179,6 +182,7 @@ def test_an_unreadable_benchmark_is_told(tmp_path: Path) -> None:
 WORDS = st.text(string.ascii_letters + "äß_ \n.,'(", max_size=300)
 
 
+@CALM
 @given(st.lists(WORDS, max_size=8), WORDS, WORDS)
 def test_an_ngram_is_found_in_any_batch(texts: list[str], before: str, after: str) -> None:
     index = NgramIndex.of([PROBLEM])

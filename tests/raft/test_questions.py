@@ -20,7 +20,7 @@ from aiforge.raft.split import FileKey, validation_files
 from aiforge.raft.stages import Block, chunk_file
 from aiforge.raft.symbols import find_symbols
 from aiforge.raft.tokens import TokenCounter
-from aiforge.raft.wording import first_sentence, normalise, sentences, words
+from aiforge.raft.wording import first_prose, first_sentence, normalise, sentences, words
 
 FROM_ELSEWHERE = {"commit", "teacher"}
 BLOCK = Block("", "src-1", "c0ffee", frozenset(), 1)
@@ -192,6 +192,23 @@ def test_words_and_sentences() -> None:
     assert (
         sentences("A very long first sentence of all.", 2) == "A very long first sentence of all."
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "prose"),
+    [
+        ("Plain text\nover lines.\n\nMore.", "Plain text\nover lines."),
+        ("```sh\nrun\n\nthis\n```\n\nThen read.", "Then read."),
+        ("| a | b |\n|---|---|\n| 1 | 2 |\n\nA table.", "A table."),
+        ("[![badge](x)](y)\n![image](z)\n\nText.", "Text."),
+        (".. note::\n\n    code\n\nText.", "Text."),
+        ("```\nnever closed", ""),
+        ("- one\n- two", "- one\n- two"),
+        ("", ""),
+    ],
+)
+def test_sections_are_asked_about_their_prose(text: str, prose: str) -> None:
+    assert first_prose(text) == prose
 
 
 def test_formats_render_the_same_row() -> None:

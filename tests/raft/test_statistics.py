@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 
 from corpora import Run, Write, corpus_files
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aiforge.raft.statistics import chart, markdown
 from aiforge.schemas.datasets import StageYield, TeacherUse, YieldReport
+
+CALM = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
 COUNTS = {"train": 9, "validation": 1, "chunks": 4}
 
@@ -72,6 +74,7 @@ def test_what_was_not_measured_and_what_a_teacher_cost_is_said() -> None:
         assert said in text
 
 
+@CALM
 @given(st.text(max_size=80), st.text(max_size=800), st.text(max_size=30))
 def test_nothing_in_a_dataset_breaks_the_report(name: str, text: str, reason: str) -> None:
     report = YieldReport(stages=[StageYield(stage="s", entered=2, left=1, dropped={reason: 1})])

@@ -110,6 +110,8 @@ import os, signal, sys
 from test_teacher import TASKS, plan_for
 from aiforge.raft.teacher import ask_here
 from aiforge.storage import Storage
+
+CALM = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 plan = plan_for(Storage(sys.argv[1]), sys.argv[2], slots=1)
 for count, asked in enumerate(ask_here(plan, TASKS), 1):
     if count == 5:
@@ -411,6 +413,7 @@ def test_a_fence_around_a_reply_is_forgiven() -> None:
     assert parse_reply(f"```json\n{_reply()}\n```").pairs
 
 
+@CALM
 @given(st.text(max_size=300))
 def test_any_reply_is_parsed_or_refused(text: str) -> None:
     try:
@@ -430,6 +433,7 @@ def test_the_schema_that_is_sent_describes_what_is_accepted() -> None:
     assert "minLength" not in json.dumps(json_schema())
 
 
+@CALM
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=20, unique=True))
 def test_replies_come_back_from_a_fresh_look(texts: list[str]) -> None:
     import tempfile

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from repositories import commit, git, repository
 
@@ -19,6 +19,8 @@ from aiforge.sources.history import CHANGES_FILE, _changes
 from aiforge.sources.limits import Limits
 from aiforge.sources.sync import Credentials, SyncResult, read_manifest, sync_git
 from aiforge.storage import Storage
+
+CALM = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
 LINES = [f"line_{number} = {number}" for number in range(30)]
 
@@ -143,6 +145,7 @@ def test_commits_with_impossible_dates_and_odd_subjects_are_read(
     assert "subject" in history.commits[0].subject
 
 
+@CALM
 @given(st.binary(max_size=600))
 def test_any_log_is_read(log: bytes) -> None:
     for change in _changes(b"\x00\x01" + b"a" * 40 + b"\x00Do one thing\n" + log):
