@@ -136,6 +136,9 @@ class Storage:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir():
             shutil.rmtree(target)
+        for file in (path for path in local.rglob("*") if path.is_file()):
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
         try:
             local.replace(target)
         except OSError:

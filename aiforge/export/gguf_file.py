@@ -7,7 +7,6 @@ are the ``gguf`` package's; what each architecture wants is llama.cpp's (``conve
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -120,7 +119,6 @@ def _write_tensors(
             progress(done / total)
         _pad(file, alignment)
     file.flush()
-    os.fsync(file.fileno())
 
 
 def _pad(file: IO[bytes], alignment: int) -> None:
@@ -162,7 +160,7 @@ def _rows(
         return
     shift = architecture.norm_shift if layer.endswith("norm") else 0.0
     for rows in weights.stretches(name):
-        yield rows + shift if shift else rows
+        yield rows.float() + shift if shift else rows
 
 
 def _halves_to_pairs(rows: Tensor, head: int) -> Tensor:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import struct
 from pathlib import Path
 
@@ -40,5 +39,3 @@ def write_safetensors(path: Path, weights: MergedWeights, dtype: torch.dtype) ->
         for name in names:
             for rows in weights.stretches(name):
                 file.write(stored(name, rows, dtype))
-        file.flush()
-        os.fsync(file.fileno())

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import make_adapter
 from killed_export import PUBLISHED
+from wide_models import make_adapter
 
 from aiforge.errors import Conflict, InvalidInput, NotFound
 from aiforge.modeling.bases import resolve_base_model

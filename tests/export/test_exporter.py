@@ -11,8 +11,8 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from conftest import Export, make_adapter, make_wide
 from safetensors.torch import load_file, save_file
+from wide_models import Export, make_adapter, make_wide
 
 from aiforge.errors import Failure
 from aiforge.export import exporter, gguf_file, parity, vocabulary
