@@ -61,6 +61,32 @@ def newest_file(
     return None if export is None else local_file(storage, settings, export)
 
 
+def file_of(
+    state: State, storage: Storage, settings: Settings, model: Model, export_id: str | None
+) -> ExportedFile | None:
+    """The GGUF of a certain export, else the newest; ``None`` while it is being made.
+
+    Raises:
+        Conflict: Nobody makes it, or it failed (``model_not_exported``).
+        NotFound: The storage has lost it (``file_not_found``).
+    """
+    if export_id is None:
+        file = newest_file(state, storage, settings, model)
+        if file is None:
+            require_under_way(state, model)
+        return file
+    export = state.call_sync(exports.get, export_id)
+    if export.status is ExportStatus.FAILED:
+        raise Conflict(
+            f"{model.name} has no exported file: {export.error}",
+            code="model_not_exported",
+            jobId=model.job_id,
+        )
+    if export.status is ExportStatus.RUNNING:
+        return None
+    return local_file(storage, settings, export)
+
+
 def local_file(storage: Storage, settings: Settings, export: Export) -> ExportedFile:
     """The main file of a completed export on this machine; raises as ``newest_file``."""
     size, sha256 = export.size or 0, export.sha256 or ""

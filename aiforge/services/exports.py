@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 
-from aiforge.errors import Conflict, Failure, InvalidInput, NotFound
+from aiforge.errors import AIForgeError, Conflict, Failure, InvalidInput, NotFound
 from aiforge.export.plan import PARITY_FILE
 from aiforge.modeling.bases import resolve_base_model
 from aiforge.schemas.common import Listing, Page
@@ -16,9 +17,11 @@ from aiforge.schemas.exports import (
     ExportRequest,
     ExportStatus,
 )
-from aiforge.services import preflight
+from aiforge.schemas.models import ModelActionRequest, ModelStatus
+from aiforge.services import models, preflight
 from aiforge.services.context import Services
 from aiforge.state import exports, jobs
+from aiforge.state import models as registry
 from aiforge.state.store import RequestKey
 from aiforge.storage import Storage, export_dir
 
@@ -44,13 +47,15 @@ async def create(
     Raises:
         NotFound: There is no such job.
         InvalidInput: It cannot be had in this format or type.
-        Conflict: The job has not completed, or the key was used for another request.
-        Unavailable: The disk is full.
+        Conflict: The job has not completed, the key was used for another request, or what
+            Ollama made of the file is not the model.
+        Unavailable: The disk is full; or Ollama is away, and the export completes and stays.
         Failure: The export failed; why stands in the message.
     """
-    if request.deploy_to_ollama:
-        error = "deployToOllama is not available in this version; leave it out"
-        raise InvalidInput(f"{error}.", code="not_available", field="deployToOllama", error=error)
+    deadline = time.monotonic() + wait
+    if request.deploy_to_ollama and request.format != "gguf":
+        error = "Ollama loads gguf alone"
+        raise InvalidInput(f"{error}.", code="validation_failed", field="format", error=error)
     job = await services.state.call(jobs.get, job_id)
     base = await asyncio.to_thread(resolve_base_model, job.base_model, services.settings)
     resources = preflight.export_resources(base, request.format, exports.quantization_of(request))
@@ -64,7 +69,41 @@ async def create(
             code=export.error_code or "export_failed",
             exportId=export.export_id,
         )
-    return export
+    if not request.deploy_to_ollama:
+        return export
+    return await _deployed(services, export, actor, max(0.0, deadline - time.monotonic()))
+
+
+async def _deployed(services: Services, export: Export, actor: str, wait: float) -> Export:
+    """The export as it is after its deployment, which may take the time that is left."""
+    model = await services.state.call(registry.of_job, export.job_id)
+    if model is None:
+        raise Conflict(
+            f"The model of {export.job_id} was deleted; the export stays and can be downloaded.",
+            code="model_not_found",
+            exportId=export.export_id,
+        )
+    try:
+        deployed = await models.deploy(
+            services,
+            model.id,
+            ModelActionRequest(reason=f"Exported as {export.quantization}"),
+            actor,
+            wait,
+            export_id=export.export_id,
+        )
+    except AIForgeError as error:
+        # The export stays, and whoever asked should know where.
+        error.detail.setdefault("exportId", export.export_id)
+        raise
+    under_way = deployed.status is ModelStatus.DEPLOYING
+    return export.model_copy(
+        update={
+            "ollama_name": deployed.ollama_name,
+            "status": ExportStatus.RUNNING if under_way else export.status,
+            "stage": "deploying" if under_way else export.stage,
+        }
+    )
 
 
 async def list_page(services: Services, job_id: str, page: Page) -> Listing[Export]:

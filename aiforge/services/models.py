@@ -89,12 +89,14 @@ async def deploy(
     actor: str,
     wait: float,
     key: RequestKey | None = None,
+    export_id: str | None = None,
 ) -> DeployResponse:
     """Deploy a model to Ollama under a name of its own; export it first where that was not done.
 
     Args:
         actor: Who asks, for the history.
         wait: Seconds to wait for the end; then the answer says that it is under way.
+        export_id: Which export to deploy, done or under way; else the newest.
 
     Raises:
         NotFound: There is no such model.
@@ -104,9 +106,10 @@ async def deploy(
     """
     model = await services.state.call(models.get, model_id)
     await _require_ollama(services)
-    await _require_export(services, model)
+    if export_id is None:
+        await _require_export(services, model)
     run = await services.state.once(key).call(
-        deployments.deploy, model_id, actor, request.reason, RESOURCES
+        deployments.deploy, model_id, actor, request.reason, RESOURCES, export_id
     )
     ended = await _ended(services, run, wait)
     model = await services.state.call(models.get, model_id)

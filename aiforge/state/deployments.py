@@ -30,7 +30,7 @@ class DeploySpec(Wire):
     """What a run of kind ``deploy`` works from, frozen when it was queued.
 
     ``target_id`` is the model that is deployed or becomes active: of a rollback, the one that was
-    active before.
+    active before. ``export_id`` names the export to deploy; else it is the newest.
     """
 
     action: Action
@@ -38,6 +38,7 @@ class DeploySpec(Wire):
     engine: Engine
     actor: str
     reason: str | None = None
+    export_id: str | None = None
 
 
 class DeployOutcome(Wire):
@@ -69,9 +70,14 @@ class Served(Wire):
 
 @write
 def deploy(
-    connection: Connection, model_id: str, actor: str, reason: str | None, resources: Resources
+    connection: Connection,
+    model_id: str,
+    actor: str,
+    reason: str | None,
+    resources: Resources,
+    export_id: str | None = None,
 ) -> Run:
-    """Queue the deployment of a model to Ollama.
+    """Queue the deployment of a model to Ollama, of a certain export or the newest one.
 
     Raises:
         NotFound: There is no such model.
@@ -79,7 +85,12 @@ def deploy(
     """
     model = models.get(connection, model_id)
     spec = DeploySpec(
-        action="deploy", target_id=model.id, engine="ollama", actor=actor, reason=reason
+        action="deploy",
+        target_id=model.id,
+        engine="ollama",
+        actor=actor,
+        reason=reason,
+        export_id=export_id,
     )
     run = _queue(connection, model, spec, resources)
     if model.status is not ModelStatus.ACTIVE:

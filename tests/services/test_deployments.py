@@ -580,6 +580,49 @@ def test_the_python_client_goes_the_same_way(platform: Platform) -> None:
     next(address, None)
 
 
+def export_and_deploy(platform: Platform, model_id: str, wait: int = 60) -> httpx.Response:
+    job_id = platform.state.call_sync(models.get, model_id).job_id
+    body = {"quantization": "q8_0", "deployToOllama": True}
+    return platform.api.post(f"/jobs/{job_id}/export?wait={wait}", json=body)
+
+
+def test_one_request_exports_and_deploys_that_very_export(
+    platform: Platform, double: OllamaDouble
+) -> None:
+    model_id = platform.train()
+    platform.export(model_id)
+    running = export_and_deploy(platform, model_id, wait=0).json()
+    assert (running["status"], running["stage"]) == ("running", "deploying")
+
+    platform.finish_export(platform.waiting_export().id, running["exportId"], model_id)
+    wait_for(lambda: platform.state.call_sync(models.get, model_id).deployed_at)
+
+    done = export_and_deploy(platform, model_id).json()
+    assert (done["status"], done["exportId"]) == ("completed", running["exportId"])
+    assert done["ollamaName"] in double.names
+    changes = platform.state.call_sync(models.history, model_id)
+    deployed = [change.run_id for change in changes if change.action == "deployed"]
+    results = [platform.state.call_sync(runs.get, run_id or "").result for run_id in deployed]
+    assert {result["facts"]["file"]["exportId"] for result in results} == {running["exportId"]}
+
+
+def test_without_ollama_the_export_completes_and_stays(alone: Platform) -> None:
+    model_id = alone.train()
+    job_id = alone.state.call_sync(models.get, model_id).job_id
+    refused = export_and_deploy(alone, model_id, wait=0)
+    export_id = refused.json()["detail"]["exportId"]
+    alone.finish_export(alone.waiting_export().id, export_id, model_id)
+
+    refused = export_and_deploy(alone, model_id)
+
+    assert (refused.status_code, refused.json()["detail"]["code"]) == (503, "ollama_unreachable")
+    assert refused.json()["detail"]["exportId"] == export_id
+    assert int(refused.headers["retry-after"]) > 0
+    kept = alone.api.get(f"/jobs/{job_id}/exports/{export_id}").json()
+    assert kept["status"] == "completed"
+    assert alone.api.get(f"/jobs/{job_id}/exports/{export_id}/file").status_code == 200
+
+
 def wait_for(look: Callable[[], Any]) -> Any:
     """What a look gives as soon as it gives something."""
     pause = threading.Event()

@@ -133,15 +133,17 @@ def _activate_here(context: RunContext, trained: _Trained) -> DeployOutcome:
 
 
 def _exported(context: RunContext, served: Served) -> ExportedFile:
-    """The newest export of the model, as soon as there is one."""
+    """The export that the run names, else the model's newest, as soon as it is there."""
     context.progress(0.05, "waiting for its export")
-    file = exported.newest_file(context.state, context.storage, context.settings, served.model)
-    while file is None:
-        exported.require_under_way(context.state, served.model)
+    export_id = DeploySpec.model_validate(context.run.spec).export_id
+    while True:
+        file = exported.file_of(
+            context.state, context.storage, context.settings, served.model, export_id
+        )
+        if file is not None:
+            return file
         context.check_cancelled()
         time.sleep(POLL_SECONDS)
-        file = exported.newest_file(context.state, context.storage, context.settings, served.model)
-    return file
 
 
 def _lock(context: RunContext, name: str) -> None:
