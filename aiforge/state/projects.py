@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, String, Table, select
+from sqlalchemy import Column, ColumnElement, Connection, String, Table, bindparam, select
 
 from aiforge.state.schema import metadata
 
@@ -20,6 +20,9 @@ resource_projects = Table(
     Column("project_name", String(100), primary_key=True),
 )
 
+_KNOWN = select(resource_projects).where(
+    resource_projects.c.resource_id.in_(bindparam("ids", expanding=True))
+)
 _CLAIMED = ("src-", "ds-")
 
 
@@ -29,7 +32,7 @@ def claim(connection: Connection, resource_ids: Iterable[str], projects: Sequenc
     if not ids:
         return
     table = resource_projects
-    known = connection.execute(select(table).where(table.c.resource_id.in_(ids)))
+    known = connection.execute(_KNOWN, {"ids": ids})
     there = {(row.resource_id, row.project_name) for row in known}
     wanted = {(one, project) for one in ids for project in projects}
     rows = [

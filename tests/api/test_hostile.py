@@ -86,6 +86,11 @@ def test_strange_values_in_each_parameter(api: httpx.Client, name: str) -> None:
         check(api.get(path, params={name: text}), (path, text))
 
 
+@pytest.mark.parametrize("text", ["\0", "a\0b", "\n", "x" * 5000, " "])
+def test_strange_reasons_for_a_deletion(api: httpx.Client, text: str) -> None:
+    check(api.delete("/models/model-1", params={"reason": text}), text)
+
+
 @pytest.mark.parametrize("name", ["Idempotency-Key", "Last-Event-ID", "X-Request-Id", "Accept"])
 def test_strange_values_in_each_header(api: httpx.Client, name: str) -> None:
     for text in ("", " ", "a b", "x" * 5000, "é", "1_2", "*/*;q=x", "a\tb"):

@@ -30,7 +30,12 @@ Project = Annotated[
     Query(alias="projectName", max_length=100, description="Only models of this project."),
 ]
 Reason = Annotated[
-    str | None, Query(max_length=1000, description="Why; kept in the model's history.")
+    str | None,
+    Query(
+        max_length=1000,
+        pattern=r"^[^\x00]*$",
+        description="Why; kept in the model's history.",
+    ),
 ]
 
 Wait = Annotated[
