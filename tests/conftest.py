@@ -61,6 +61,12 @@ def make_repository(tmp_path: Path) -> MakeRepository:
     return make
 
 
+@pytest.fixture
+def commit() -> Callable[[Path, str], str]:
+    """A function that commits everything in a working tree and returns the commit's id."""
+    return commit_all
+
+
 def run_git(root: Path, *arguments: str) -> str:
     """Run git in a repository with a fixed identity and return what it printed."""
     environment = os.environ | {

@@ -16,6 +16,7 @@ _ID = Path(max_length=64, pattern=r"^[a-z]+-[0-9a-z]+$")
 JobId = Annotated[str, _ID]
 DatasetId = Annotated[str, _ID]
 SourceId = Annotated[str, _ID]
+MissionId = Annotated[str, _ID]
 ArtifactId = Annotated[str, _ID]
 ModelId = Annotated[str, _ID]
 KeyId = Annotated[str, _ID]

@@ -23,6 +23,7 @@ from aiforge.api.routers import (
     health,
     jobs,
     keys,
+    missions,
     models,
     webhooks,
 )
@@ -76,6 +77,7 @@ def create_app(services: Services, *, name_answers: bool = True) -> FastAPI:
         exports,
         models,
         chat,
+        missions,
         artifacts,
         events,
         keys,

@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from aiforge import __version__
-from aiforge.cli import chat, dataset, job, key, model, platform, source, train, webhook
+from aiforge.cli import (
+    chat,
+    dataset,
+    job,
+    key,
+    mission,
+    model,
+    platform,
+    source,
+    train,
+    webhook,
+)
 
 app = typer.Typer(
     name="aiforge",
@@ -47,3 +58,4 @@ app.add_typer(job.app, name="job")
 app.add_typer(model.app, name="model")
 app.add_typer(key.app, name="key")
 app.add_typer(webhook.app, name="webhook")
+app.add_typer(mission.app, name="mission")

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 _COLOURS = {
-    **dict.fromkeys(("completed", "ready", "synced", "healthy", "active"), "green"),
+    **dict.fromkeys(("completed", "ready", "synced", "healthy", "active", "approved"), "green"),
     **dict.fromkeys(("running", "generating", "syncing"), "cyan"),
-    **dict.fromkeys(("queued", "cancelling", "degraded"), "yellow"),
-    **dict.fromkeys(("failed", "unhealthy"), "red"),
+    **dict.fromkeys(("queued", "cancelling", "degraded", "pending_approval"), "yellow"),
+    **dict.fromkeys(("failed", "unhealthy", "rejected"), "red"),
     "cancelled": "magenta",
 }
 

@@ -11,10 +11,13 @@ import httpx
 from aiforge import __version__
 from aiforge.client._flow import AsyncDriver, Driver
 from aiforge.client._resources import (
+    Artifacts,
+    AsyncArtifacts,
     AsyncChat,
     AsyncDatasets,
     AsyncJobs,
     AsyncKeys,
+    AsyncMissions,
     AsyncModels,
     AsyncSources,
     AsyncSystem,
@@ -23,6 +26,7 @@ from aiforge.client._resources import (
     Datasets,
     Jobs,
     Keys,
+    Missions,
     Models,
     Sources,
     System,
@@ -72,6 +76,8 @@ class AIForge:
         self.models = Models(driver)
         self.chat = Chat(driver)
         self.keys = Keys(driver)
+        self.missions = Missions(driver)
+        self.artifacts = Artifacts(driver)
         self.system = System(driver)
         self.webhooks = Webhooks(driver)
 
@@ -117,6 +123,8 @@ class AsyncAIForge:
         self.models = AsyncModels(driver)
         self.chat = AsyncChat(driver)
         self.keys = AsyncKeys(driver)
+        self.missions = AsyncMissions(driver)
+        self.artifacts = AsyncArtifacts(driver)
         self.system = AsyncSystem(driver)
         self.webhooks = AsyncWebhooks(driver)
 

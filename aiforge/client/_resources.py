@@ -5,11 +5,13 @@ from __future__ import annotations
 from aiforge.client._binding import async_iterating, awaiting, blocking, iterating
 from aiforge.client._flow import AsyncDriver, Driver
 from aiforge.client._flows import (
+    artifacts,
     chat,
     datasets,
     events,
     jobs,
     keys,
+    missions,
     models,
     sources,
     system,
@@ -207,12 +209,54 @@ class AsyncChat(_AsyncResource):
     models = awaiting(chat.models)
 
 
+class Missions(_Resource):
+    """Missions: what the platform proposes, and what a person decides."""
+
+    list = blocking(missions.list_)
+    get = blocking(missions.get)
+    approve = blocking(missions.approve)
+    reject = blocking(missions.reject)
+    wait = blocking(missions.wait)
+    policy = blocking(missions.policy)
+    set_policy = blocking(missions.set_policy)
+    track_record = blocking(missions.track_record)
+
+
+class Artifacts(_Resource):
+    """Artifacts: charts, reports and logs that runs and missions leave."""
+
+    list = blocking(artifacts.list_)
+    get = blocking(artifacts.get)
+    content = blocking(artifacts.content)
+
+
 class System(_Resource):
     """The platform itself."""
 
     health = blocking(system.health)
     status = blocking(system.status)
     events = iterating(events.events)
+
+
+class AsyncMissions(_AsyncResource):
+    """Missions: what the platform proposes, and what a person decides."""
+
+    list = awaiting(missions.list_)
+    get = awaiting(missions.get)
+    approve = awaiting(missions.approve)
+    reject = awaiting(missions.reject)
+    wait = awaiting(missions.wait)
+    policy = awaiting(missions.policy)
+    set_policy = awaiting(missions.set_policy)
+    track_record = awaiting(missions.track_record)
+
+
+class AsyncArtifacts(_AsyncResource):
+    """Artifacts: charts, reports and logs that runs and missions leave."""
+
+    list = awaiting(artifacts.list_)
+    get = awaiting(artifacts.get)
+    content = awaiting(artifacts.content)
 
 
 class AsyncSystem(_AsyncResource):

@@ -124,18 +124,24 @@ class Comparison:
         return suite.run()
 
     def _material(self, storage: Storage) -> Material:
-        import pyarrow.parquet as pq
-
         from aiforge.evaluation import exam
         from aiforge.evaluation.suite import Material
         from aiforge.modeling.bases import context_length
 
-        rows: list[dict[str, Any]] = []
-        for name in storage.names(self.rows_path):
-            if name.endswith(".parquet"):
-                stream = storage.open_input(f"{self.rows_path}/{name}")
-                rows += pq.read_table(stream, columns=COLUMNS).to_pylist()
+        rows = read_rows(storage, self.rows_path)
         has_exam = storage.exists(self.exam_path)
         items = exam.load(storage.read_bytes(self.exam_path)) if has_exam else []
         window = min(self.max_length, *(context_length(one.base) for one in self.subjects))
         return Material(rows, items, self.humaneval, window)
+
+
+def read_rows(storage: Storage, path: str) -> list[dict[str, Any]]:
+    """The rows of a directory of Parquet files, the columns that a prompt is made of."""
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, Any]] = []
+    for name in storage.names(path):
+        if name.endswith(".parquet"):
+            stream = storage.open_input(f"{path}/{name}")
+            rows += pq.read_table(stream, columns=COLUMNS).to_pylist()
+    return rows

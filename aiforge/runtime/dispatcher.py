@@ -19,8 +19,11 @@ from aiforge import redaction
 from aiforge.errors import Conflict, Unavailable
 from aiforge.runtime.admission import Decision, Verdict, decide
 from aiforge.runtime.drivers import Attempt, Drivers, RayDrivers
+from aiforge.runtime.missions import watch
 from aiforge.schemas.runs import Event, Run, RunStatus
 from aiforge.services import preflight
+from aiforge.services.context import Services
+from aiforge.services.overseer import Overseer
 from aiforge.services.sender import Sender
 from aiforge.services.work import WorkOf, work_of
 from aiforge.settings import Settings
@@ -218,7 +221,10 @@ class Dispatcher:
 
 
 class DispatcherActor:
-    """The dispatcher and the sender of webhooks, each in a thread with a loop of its own."""
+    """The dispatcher, the sender of webhooks and the watchers, each in a thread with its loop.
+
+    A look of the watchers may take long, and neither runs nor deliveries wait for it.
+    """
 
     def __init__(self, settings: Settings, work_of: WorkOf) -> None:
         redaction.install()
@@ -227,6 +233,7 @@ class DispatcherActor:
         self._work_of = work_of
         threading.Thread(target=self._run, name="dispatcher", daemon=True).start()
         threading.Thread(target=self._send, name="webhooks", daemon=True).start()
+        threading.Thread(target=self._watch, name="watchers", daemon=True).start()
 
     def ping(self) -> bool:
         """Answer."""
@@ -243,6 +250,12 @@ class DispatcherActor:
 
     async def _main(self, state: State, drivers: Drivers) -> None:
         await Dispatcher(state, drivers, self._settings).run()
+
+    def _watch(self) -> None:
+        state = RayState(self._settings.namespace)
+        storage = Storage(self._settings.resolved_storage_uri)
+        services = Services(state, storage, self._settings, cluster_resources=ray.cluster_resources)
+        asyncio.run(watch(state, Overseer(services)))
 
 
 def start(settings: Settings, work_of: WorkOf = work_of) -> None:

@@ -19,6 +19,7 @@ class RunKind(StrEnum):
     VALIDATE = "validate"
     EXPORT = "export"
     DEPLOY = "deploy"
+    DRIFT = "drift"
 
 
 class RunStatus(StrEnum):

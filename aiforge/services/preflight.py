@@ -52,6 +52,15 @@ def export_resources(base: BaseModel, format: str, quantization: str | None) -> 
     )
 
 
+def measure_resources(base: BaseModel, gpus: float) -> Resources:
+    """What one process occupies that loads a model to measure it."""
+    return Resources(
+        cpus=0.0 if gpus else 1.0,
+        gpus=1.0 if gpus else 0.0,
+        memory_bytes=WORKER_OVERHEAD_BYTES + weight_bytes(base),
+    )
+
+
 def weight_bytes(base: BaseModel) -> int:
     """Memory of the base model's weights in fp32; 0 where nothing is known of their number."""
     if base.is_local:

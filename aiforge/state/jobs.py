@@ -326,6 +326,12 @@ def _ids(by_status: bool, by_project: bool) -> Select[Any]:
 
 
 @read
+def project_names(connection: Connection) -> list[str]:
+    """Names of all projects that ever had a job, sorted."""
+    return sorted(connection.execute(select(jobs.c.project_name).distinct()).scalars())
+
+
+@read
 def number(connection: Connection, *statuses: JobStatus) -> int:
     """How many jobs have one of the statuses."""
     return counts.total(connection, RunKind.TRAIN, *statuses)

@@ -1,9 +1,9 @@
 """Every lifecycle of the platform, declared in one place.
 
 A status changes in one function per resource (``runs.change``, ``sources.change``,
-``datasets.change``, ``models.change``, ``exports.change``), which asks the lifecycle first and
-appends the event in the same transaction. A status without successors is terminal and never
-changes.
+``datasets.change``, ``models.change``, ``exports.change``, ``missions.change`` and
+``missions.move``), which asks the lifecycle first and appends the event in the same transaction. A
+status without successors is terminal and never changes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 from aiforge.errors import Conflict
 from aiforge.schemas.datasets import DatasetStatus
 from aiforge.schemas.exports import ExportStatus
+from aiforge.schemas.missions import ExecutionStatus, MissionStatus
 from aiforge.schemas.models import ModelStatus
 from aiforge.schemas.runs import RunStatus
 from aiforge.schemas.sources import SourceStatus
@@ -136,5 +137,32 @@ DELIVERY = Lifecycle(
         # Whatever became of it, it can be replayed.
         _O.DELIVERED: frozenset({_O.PENDING}),
         _O.FAILED: frozenset({_O.PENDING}),
+    },
+)
+
+MISSION = Lifecycle(
+    noun="mission",
+    initial=MissionStatus.PENDING_APPROVAL,
+    steps={
+        MissionStatus.PENDING_APPROVAL: frozenset(
+            {MissionStatus.APPROVED, MissionStatus.REJECTED, MissionStatus.SUPERSEDED}
+        ),
+        MissionStatus.APPROVED: frozenset(),
+        MissionStatus.REJECTED: frozenset(),
+        MissionStatus.SUPERSEDED: frozenset(),
+    },
+)
+
+_X = ExecutionStatus
+
+EXECUTION = Lifecycle(
+    noun="execution",
+    initial=_X.PENDING,
+    steps={
+        _X.PENDING: frozenset({_X.RUNNING, _X.COMPLETED, _X.FAILED}),
+        # Each step of an action is noted before the next one begins.
+        _X.RUNNING: frozenset({_X.RUNNING, _X.COMPLETED, _X.FAILED}),
+        _X.COMPLETED: frozenset(),
+        _X.FAILED: frozenset(),
     },
 )

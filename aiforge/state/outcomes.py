@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from aiforge.errors import Conflict, InternalError
 from aiforge.schemas.common import Wire
+from aiforge.schemas.drifts import Drift
 from aiforge.schemas.runs import Run, RunKind, RunStatus
 from aiforge.state import (
     datasets,
@@ -49,6 +50,10 @@ def _trained(connection: Connection, run: Run, outcome: TrainOutcome) -> None:
     validations.queue(connection, validations.ValidateSpec.model_validate(spec), run)
 
 
+def _measured(connection: Connection, run: Run, drift: Drift) -> None:
+    """A measurement stands in its run's result alone."""
+
+
 def _nothing(connection: Connection, run: Run, error: str, code: str) -> None:
     """A job has no resource beside itself."""
 
@@ -73,6 +78,7 @@ _EFFECTS: Mapping[RunKind, _Effect] = {
     RunKind.VALIDATE: _Effect(
         validations.ValidateOutcome, validations.validated, validations.validation_stopped
     ),
+    RunKind.DRIFT: _Effect(Drift, _measured, _nothing),
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
-from aiforge.state import artifacts, exports, jobs, models
+from aiforge.state import artifacts, exports, jobs, missions, models
 from aiforge.state.ops import read
 from aiforge.state.projects import resource_projects
 
@@ -38,12 +38,19 @@ def _export(export_id: str, projects: Sequence[str]) -> Select[Any]:
     return query.where(table.c.id == export_id, jobs.jobs.c.project_name.in_(projects))
 
 
+def _mission(mission_id: str, projects: Sequence[str]) -> Select[Any]:
+    table = missions.missions
+    found = select(table.c.id).where(table.c.id == mission_id)
+    return found.where(table.c.project_name.in_(projects))
+
+
 _QUERIES: Mapping[str, Query] = {
     "src": _claimed,
     "ds": _claimed,
     "job": _job,
     "model": _model,
     "export": _export,
+    "mission": _mission,
 }
 
 

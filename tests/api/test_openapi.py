@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 from pydantic import TypeAdapter
 
-from aiforge.api import examples, openapi
+from aiforge.api import examples, mission_examples, openapi
 from aiforge.schemas import (
     access,
     artifacts,
@@ -22,6 +22,7 @@ from aiforge.schemas import (
     exports,
     health,
     jobs,
+    missions,
     models,
     plans,
     sources,
@@ -31,6 +32,12 @@ from aiforge.schemas.common import Message
 
 TYPES: list[tuple[Any, Any]] = [
     (examples.HEALTH, health.Health),
+    (mission_examples.MISSIONS, missions.MissionList),
+    (mission_examples.MISSION, missions.MissionDetail),
+    (mission_examples.APPROVE_REQUEST, missions.ApproveRequest),
+    (mission_examples.REJECT_REQUEST, missions.RejectRequest),
+    (mission_examples.MISSION_POLICY, missions.MissionPolicy),
+    (mission_examples.TRACK_RECORD, missions.TrackRecord),
     (examples.STATUS, health.SystemStatus),
     (examples.SOURCE, sources.Source),
     (examples.SOURCE_REQUEST, sources.GitSourceRequest),

@@ -49,6 +49,10 @@ OPERATIONS = {
         "delete",
     },
     "chat": {"complete", "stream", "models"},
+    "missions": {
+        *("list", "get", "approve", "reject", "wait", "policy", "set_policy", "track_record"),
+    },
+    "artifacts": {"list", "get", "content"},
     "system": {"health", "status", "events"},
 }
 

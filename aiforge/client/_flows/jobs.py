@@ -93,11 +93,17 @@ def fine_tune(
 
 
 def list_(
-    *, status: JobStatus | str | None = None, limit: int | None = None, offset: int | None = None
+    *,
+    status: JobStatus | str | None = None,
+    project_name: str | None = None,
+    limit: int | None = None,
+    offset: int | None = None,
 ) -> Flow[Page[Job]]:
     """The jobs, newest first; 50 unless ``limit`` (at most 500) says otherwise."""
     chosen = None if status is None else str(status)
-    return fetch_page(Job, "/jobs", status=chosen, limit=limit, offset=offset)
+    return fetch_page(
+        Job, "/jobs", status=chosen, projectName=project_name, limit=limit, offset=offset
+    )
 
 
 def get(job_id: str) -> Flow[Job]:

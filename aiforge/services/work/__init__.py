@@ -22,6 +22,7 @@ _MODULES = {
     RunKind.VALIDATE: "aiforge.services.work.validate",
     RunKind.EXPORT: "aiforge.services.work.export",
     RunKind.DEPLOY: "aiforge.services.work.deploy",
+    RunKind.DRIFT: "aiforge.services.work.drift",
 }
 
 

@@ -1,0 +1,56 @@
+"""The watchers' loop, beside the dispatcher's: looks when something happened, and now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from aiforge.errors import Unavailable
+from aiforge.services.overseer import Overseer
+from aiforge.state import events
+from aiforge.state.access import State
+
+LOOK_SECONDS = 60.0
+"""How long at the most between two looks: what is not in the state, nobody tells."""
+
+SETTLE_SECONDS = 1.0
+"""How long events may gather before a look, since one change often comes with others."""
+
+OWN = ("mission.", "artifact.")
+"""Events that a look itself causes; they are no reason for another one."""
+
+_log = logging.getLogger(__name__)
+
+
+async def watch(state: State, overseer: Overseer) -> None:
+    """Look again and again until the process ends; no error ends it."""
+    seen = 0
+    while True:
+        try:
+            seen = max(seen, await state.call(events.latest))
+            await overseer.look()
+            seen = await _until_something_happens(state, seen)
+        except Unavailable as error:
+            _log.warning("The watchers wait: %s", error.message)
+            await asyncio.sleep(1)
+        except Exception:
+            _log.exception("A look of the watchers failed")
+            await asyncio.sleep(SETTLE_SECONDS)
+
+
+async def _until_something_happens(state: State, seen: int) -> int:
+    """The sequence number of the last event that is known after the wait."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + LOOK_SECONDS
+    while (left := deadline - loop.time()) > 0:
+        found = await state.wait_events(seen, left)
+        if found:
+            seen = found[-1].sequence
+        if any(_matters(event.type) for event in found):
+            await asyncio.sleep(SETTLE_SECONDS)
+            break
+    return seen
+
+
+def _matters(type: str) -> bool:
+    return not type.startswith(OWN) or type in ("mission.approved", "mission.rejected")

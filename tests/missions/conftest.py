@@ -1,0 +1,13 @@
+"""The server that these tests talk to."""
+
+from served import (  # noqa: F401
+    api,
+    app,
+    empty_database,
+    forge,
+    live,
+    only_app,
+    server,
+    settings,
+    world,
+)
