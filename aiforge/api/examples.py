@@ -231,6 +231,7 @@ LOGS: Example = {
 }
 
 CANCELLED: Example = {"message": "Job cancelled"}
+BUILD_CANCELLED: Example = {"message": "Build cancelled"}
 
 DELETED: Example = {"message": "Deleted"}
 

@@ -77,6 +77,7 @@ RULES: Mapping[str, Rule] = {
     "POST /datasets/generate": Rule(_S.DATASETS_WRITE, _IN_SERVICE),
     "GET /datasets/{dataset_id}": Rule(_S.DATASETS_READ, _BY_ID),
     "GET /datasets/{dataset_id}/export": Rule(_S.DATASETS_READ, _BY_ID),
+    "POST /datasets/{dataset_id}/cancel": Rule(_S.DATASETS_WRITE, _BY_ID),
     "DELETE /datasets/{dataset_id}": Rule(_S.DATASETS_WRITE, _BY_ID),
     "GET /data-sources": Rule(_S.SOURCES_READ, _IN_SERVICE),
     "POST /data-sources": Rule(_S.SOURCES_WRITE, _IN_SERVICE),

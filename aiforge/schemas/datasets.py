@@ -188,7 +188,7 @@ class YieldReport(Wire):
 
 
 class Dataset(Wire):
-    """One dataset; ``example_count`` and ``quality`` are known once it is ready."""
+    """One dataset; ``example_count`` grows while it is built, ``quality`` is known at its end."""
 
     id: str
     name: str

@@ -29,7 +29,7 @@ from aiforge.schemas.datasets import (
 from aiforge.services import preflight
 from aiforge.services.context import Services
 from aiforge.settings import Settings
-from aiforge.state import datasets, removals
+from aiforge.state import datasets, outcomes, removals
 from aiforge.state.store import RequestKey
 from aiforge.storage import Storage, dataset_dir
 
@@ -145,6 +145,18 @@ def _lines(
 def _line(row: Mapping[str, Any], format: DatasetFormat) -> bytes:
     rendered = render_row(row, format) | {"kind": row["kind"], "id": row["id"]}
     return json.dumps(rendered, ensure_ascii=False).encode(errors="replace") + b"\n"
+
+
+async def cancel(services: Services, dataset_id: str, key: RequestKey | None = None) -> Message:
+    """Cancel the build of a dataset, which then has failed; to do so twice is no error.
+
+    Raises:
+        NotFound: There is no such dataset.
+        Conflict: It is ready or has failed.
+    """
+    run_id = await services.state.call(datasets.run_of, dataset_id)
+    await services.state.once(key).call(outcomes.cancel, run_id)
+    return Message(message="Build cancelled")
 
 
 async def delete(services: Services, dataset_id: str, key: RequestKey | None = None) -> Message:

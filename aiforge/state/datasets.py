@@ -154,6 +154,7 @@ _DATASETS = select(
     (datasets.c.train_count + datasets.c.validation_count).label("example_count"),
     runs.runs.c.progress,
     runs.runs.c.stage,
+    runs.runs.c.metrics.label("figures"),
 ).join_from(datasets, runs.runs, runs.runs.c.id == datasets.c.run_id)
 _ONE = _DATASETS.where(datasets.c.id == bindparam("dataset_id"))
 
@@ -165,6 +166,14 @@ def _row(connection: Connection, dataset_id: str) -> Row[Any]:
     return row
 
 
+def _dataset(row: Row[Any]) -> Dataset:
+    """A row of ``_DATASETS``; while it is built, the examples that there are so far."""
+    dataset = to_model(Dataset, row)
+    if dataset.status is DatasetStatus.GENERATING:
+        dataset.example_count = int((row.figures or {}).get("example_count") or 0)
+    return dataset
+
+
 @read
 def get(connection: Connection, dataset_id: str) -> Dataset:
     """One dataset.
@@ -172,7 +181,13 @@ def get(connection: Connection, dataset_id: str) -> Dataset:
     Raises:
         NotFound: There is no such dataset.
     """
-    return to_model(Dataset, _row(connection, dataset_id))
+    return _dataset(_row(connection, dataset_id))
+
+
+@read
+def run_of(connection: Connection, dataset_id: str) -> str:
+    """The run that builds or built a dataset; raises as ``get`` does."""
+    return str(_row(connection, dataset_id).run_id)
 
 
 @read
@@ -182,7 +197,7 @@ def page(
     """Datasets, newest first; only those that belong to some projects, where these are given."""
     owned = projects.owned(datasets.c.id, of)
     query = _DATASETS.where(*owned).order_by(datasets.c.id.desc()).limit(limit).offset(offset)
-    items = [to_model(Dataset, row) for row in connection.execute(query)]
+    items = [_dataset(row) for row in connection.execute(query)]
     number = select(func.count()).select_from(datasets).where(*owned)
     return Listing[Dataset](items=items, total=connection.execute(number).scalar_one())
 
@@ -224,7 +239,7 @@ def generating_from(connection: Connection, source_id: str) -> Dataset | None:
     query = _DATASETS.where(datasets.c.status == DatasetStatus.GENERATING)
     for row in connection.execute(query):
         if source_id in row.source_ids:
-            return to_model(Dataset, row)
+            return _dataset(row)
     return None
 
 

@@ -19,7 +19,7 @@ from aiforge.raft.teaching import Teaching
 from aiforge.services.context import RunContext
 from aiforge.services.journal import Journal
 from aiforge.services.work import generate, sync
-from aiforge.state import outcomes
+from aiforge.state import outcomes, runs
 from aiforge.storage import Storage
 
 MODULE = '''"""All about the {0}."""
@@ -183,3 +183,43 @@ def test_a_source_tells_where_it_stands_in_its_commits(
     again = api.get(f"/data-sources/{source_id}").json()["history"]
     assert (again["previousCommit"], again["commitCount"]) == (history["commit"], 2)
     assert [c["subject"] for c in again["commits"]] == ["Say nothing again", "Say nothing"]
+
+
+def test_a_build_shows_how_far_it_is_and_can_be_cancelled(
+    api: httpx.Client, world: World, repository: Path
+) -> None:
+    source_id = read_source(api, world, repository)
+    body = {"name": "zoo", "sourceIds": [source_id]}
+    dataset_id = api.post("/datasets/generate", json=body).json()["datasetId"]
+    run = world.start(dataset_id)
+    state = world.services.state
+    report = runs.Report(progress=70, stage="making examples", figures={"example_count": 123})
+    state.call_sync(runs.record, run.id, run.attempt, report)
+    shown = api.get(f"/datasets/{dataset_id}").json()
+    assert (shown["status"], shown["stage"]) == ("generating", "making examples")
+    assert (shown["progress"], shown["exampleCount"]) == (70, 123)
+    assert api.get("/datasets").json()[0]["exampleCount"] == 123
+    refused = api.delete(f"/datasets/{dataset_id}")
+    assert refused.status_code == 409
+    for _ in range(2):
+        cancelled = api.post(f"/datasets/{dataset_id}/cancel")
+        assert (cancelled.status_code, cancelled.json()) == (200, {"message": "Build cancelled"})
+    state.call_sync(outcomes.cancelled, run.id, run.attempt)
+    ended = api.get(f"/datasets/{dataset_id}").json()
+    assert (ended["status"], ended["errorCode"], ended["exampleCount"]) == (
+        "failed",
+        "cancelled",
+        0,
+    )
+    assert api.delete(f"/datasets/{dataset_id}").status_code == 200
+    assert api.post(f"/datasets/{dataset_id}/cancel").status_code == 404
+
+
+def test_what_is_built_cannot_be_cancelled(
+    api: httpx.Client, world: World, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset_id = add_dataset(api, world, repository, monkeypatch)
+    refused = api.post(f"/datasets/{dataset_id}/cancel")
+    assert refused.status_code == 409
+    assert refused.json()["detail"]["code"] == "run_is_completed"
+    assert api.get(f"/datasets/{dataset_id}").json()["status"] == "ready"

@@ -84,6 +84,14 @@ async def export_dataset(
     )
 
 
+@router.post(
+    "/datasets/{dataset_id}/cancel", responses=answers(examples.BUILD_CANCELLED, 400, 404, 409)
+)
+async def cancel_dataset(ctx: Ctx, dataset_id: DatasetId, key: Key) -> Message:
+    """Cancel the build of a dataset; to do so twice is no error."""
+    return await datasets.cancel(ctx, dataset_id, key)
+
+
 @router.delete("/datasets/{dataset_id}", responses=answers(examples.DELETED, 400, 404, 409))
 async def delete_dataset(ctx: Ctx, dataset_id: DatasetId, key: Key) -> Message:
     """Delete a dataset that no job trains on."""
