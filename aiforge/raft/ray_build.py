@@ -57,7 +57,7 @@ def build_dataset(
         max_examples,
         format,
         tokenizer_json,
-        _map_on_cluster,
+        map_on_cluster,
         progress,
         Teaching(teacher, _ask_of(teacher)) if teacher else None,
     )
@@ -76,7 +76,7 @@ def _ask_of(plan: TeacherPlan) -> Ask:
     return ask_on_cluster
 
 
-def _map_on_cluster(
+def map_on_cluster(
     function: Callable[[Item, Shared], pa.Table], items: Sequence[Item], shared: Shared
 ) -> Iterator[pa.Table]:
     """The ``Mapper`` of a cluster: one block of Ray Data for each item, spread as there is room.

@@ -79,3 +79,28 @@ def rows_of(storage: Storage, split: str, dataset_id: str = "ds-1") -> list[dict
     directory = Path(storage.full(f"datasets/{dataset_id}/{split}"))
     tables = [pq.read_table(path) for path in sorted(directory.glob("*.parquet"))]
     return [row for table in tables for row in table.to_pylist()]
+
+
+def build_until_killed(
+    storage_uri: str, tokenizer_json: str, snapshot: SnapshotRef, at: str
+) -> None:
+    """A build in this process, which is killed when the second block of a stage is done."""
+    import os
+    import signal
+
+    from aiforge.raft.build import Build
+    from aiforge.raft.stages import map_here
+    from aiforge.schemas.datasets import RaftConfig
+
+    seen = 0
+
+    def progress(_part: float, stage: str, _made: int) -> None:
+        nonlocal seen
+        seen += stage == at
+        if seen == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    config = RaftConfig(validation_fraction=0.25)
+    storage = Storage(storage_uri)
+    arguments = (config, 1000, "alpaca", tokenizer_json, map_here, progress)
+    Build(storage, "ds-1", [snapshot], *arguments).run()  # type: ignore[arg-type]
