@@ -1,0 +1,68 @@
+"""A worker is killed in the middle of a step; the job is resumed, there or on another layout.
+
+python -m pytest -m slow -s tests/training/test_kill_matrix.py    (the whole matrix, as a table)
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fitting import prepare
+from processes import Layout, Victim, launch
+
+from aiforge.training.plan import TrainPlan
+from aiforge.training.prepare import Prepared
+
+CHECKPOINT_EVERY = 3
+
+
+@pytest.fixture
+def job(make_plan: Any) -> tuple[TrainPlan, Prepared]:
+    plan: TrainPlan = make_plan(
+        num_workers=2, batch_size=1, epochs=2, checkpoint_every=CHECKPOINT_EVERY
+    )
+    return plan, prepare(plan)
+
+
+def largest(found: dict[int, float], expected: dict[int, float]) -> float:
+    assert found.keys() == expected.keys()
+    return max(abs(found[step] - expected[step]) for step in expected)
+
+
+def test_a_killed_worker_changes_no_loss(job: tuple[TrainPlan, Prepared], tmp_path: Path) -> None:
+    two = Layout(2, 2)
+    whole = launch(*job, tmp_path / "whole", two)
+    before = launch(*job, tmp_path / "killed", two, Victim(1, 8))
+    assert max(before) == 7, "the step that the victim did not finish was reported by nobody"
+    shutil.copytree(tmp_path / "killed", tmp_path / "moved")
+    assert launch(*job, tmp_path / "killed", two) == whole
+    assert largest(launch(*job, tmp_path / "moved", Layout(1, 0)), whole) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_matrix(job: tuple[TrainPlan, Prepared], tmp_path: Path) -> None:
+    layouts = [Layout(world, stage) for world in (1, 2) for stage in (0, 2, 3)]
+    rows = []
+    for number, layout in enumerate(layouts):
+        other = layouts[(number + 4) % len(layouts)]
+        plan = replace(job[0], job_id=f"job-{number}")
+        whole = launch(plan, job[1], tmp_path / f"{number}-whole", layout)
+        for step in (1, 5, max(whole)):
+            directory = tmp_path / f"{number}-{step}"
+            launch(plan, job[1], directory, layout, Victim(layout.world - 1, step))
+            moved = tmp_path / f"{number}-{step}-moved"
+            shutil.copytree(directory, moved)
+            same = largest(launch(plan, job[1], directory, layout), whole)
+            elsewhere = largest(launch(plan, job[1], moved, other), whole)
+            rows.append((step, layout, same, other, elsewhere))
+    print(f"\n{max(whole)} steps, a checkpoint every {CHECKPOINT_EVERY}")
+    print("| killed in step | on | resumed there | resumed on | there |\n|---|---|---|---|---|")
+    for step, layout, same, other, elsewhere in rows:
+        print(f"| {step} | {layout} | {same:.1e} | {other} | {elsewhere:.1e} |")
+    assert {same for _, _, same, _, _ in rows} == {0.0}
+    assert max(elsewhere for *_, elsewhere in rows) < 1e-4
