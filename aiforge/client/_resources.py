@@ -91,6 +91,7 @@ class Jobs(_Resource):
     """Training jobs."""
 
     fine_tune = blocking(jobs.fine_tune, Job.of)
+    plan = blocking(jobs.plan)
     list = blocking(jobs.list_, Job.page)
     get = blocking(jobs.get, Job.of)
     cancel = blocking(jobs.cancel, Job.of)
@@ -107,6 +108,7 @@ class AsyncJobs(_AsyncResource):
     """Training jobs."""
 
     fine_tune = awaiting(jobs.fine_tune, AsyncJob.of)
+    plan = awaiting(jobs.plan)
     list = awaiting(jobs.list_, AsyncJob.page)
     get = awaiting(jobs.get, AsyncJob.of)
     cancel = awaiting(jobs.cancel, AsyncJob.of)

@@ -90,6 +90,19 @@ def test_training_from_a_source_builds_the_dataset_first(
     assert json.loads(trained.stdout)["status"] == "completed"
 
 
+def test_a_plan_is_shown_and_nothing_is_started(run: Run, world: World, repository: Path) -> None:
+    with world.working():
+        source = json.loads(run("source", "add", str(repository), "--json").stdout)
+        built = run("train", "p", "--source", source["id"], "-m", BASE_MODEL, "--plan")
+
+    assert built.exit_code == 0, built.output
+    assert "rows of up to" in built.stdout
+    assert json.loads(run("job", "list", "--json").stdout) == []
+    assert run("train", "p", "-m", BASE_MODEL, "--workers", "1-", "--plan").exit_code == 2
+    elastic = run("train", "p", "-m", BASE_MODEL, "--workers", "1-2", "--plan", "--json")
+    assert json.loads(elastic.stdout)["minWorkers"] == 1
+
+
 def test_upload_sends_files(run: Run, world: World, tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("a = 1\n")
 

@@ -11,6 +11,7 @@ from served import BASE_MODEL, World
 
 from aiforge.client import AIForge, AsyncAIForge, Job
 from aiforge.errors import Cancelled, Conflict, Failure, InvalidInput, NotFound, SchemaViolation
+from aiforge.schemas.jobs import JobConfig
 from aiforge.sources.uploads import Received
 
 
@@ -30,6 +31,17 @@ def dataset_id(forge: AIForge, world: World, repository: Path) -> str:
 
 def queue(forge: AIForge, dataset_id: str) -> Job:
     return forge.jobs.fine_tune("p", dataset_id, BASE_MODEL, epochs=1)
+
+
+def test_every_option_of_a_job_can_be_given_and_planned(forge: AIForge, dataset_id: str) -> None:
+    config = JobConfig(min_workers=1, schedule="linear", early_stopping=2, zero_stage=0)
+    options = config.model_dump(exclude_none=True, by_alias=False)
+    plan = forge.jobs.plan("p", dataset_id, BASE_MODEL, **options)
+    assert (plan.zero_stage, plan.fits) == (0, None)
+    assert forge.jobs.list().total == 0
+    assert forge.jobs.fine_tune("p", dataset_id, BASE_MODEL, **options).config == config
+    with pytest.raises(TypeError, match="no option 'epochz'"):
+        forge.jobs.plan("p", dataset_id, BASE_MODEL, epochz=1)  # type: ignore[call-arg]
 
 
 def test_whole_road(forge: AIForge, world: World, repository: Path) -> None:

@@ -36,7 +36,7 @@ OPERATIONS = {
     },
     "datasets": {"generate", "list", "get", "wait", "delete"},
     "jobs": {
-        *("fine_tune", "list", "get", "cancel", "wait", "follow", "logs", "metrics"),
+        *("fine_tune", "plan", "list", "get", "cancel", "wait", "follow", "logs", "metrics"),
         *("validation", "validate", "wait_validation"),
     },
     "keys": {"create", "list", "revoke", "audit"},

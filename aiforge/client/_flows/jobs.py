@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from aiforge.client._flow import Emit, Flow, ItemFlow, Sleep
 from aiforge.client._flows.common import (
@@ -26,70 +25,91 @@ from aiforge.schemas.jobs import (
     JobMetricsHistory,
     JobStatus,
     Method,
+    ScheduleShape,
     Validation,
 )
+from aiforge.schemas.plans import TrainingPlan
 from aiforge.schemas.runs import Event
 from aiforge.schemas.validations import ValidationStarted
+
+
+class JobOptions(TypedDict, total=False):
+    """How to train; each is left to the server where it is ``None`` or absent."""
+
+    epochs: int | None
+    learning_rate: float | None
+    rank: int | None
+    batch_size: int | None
+    """Rows that one worker takes at a time."""
+
+    gradient_accumulation: int | None
+    warmup_steps: int | None
+    weight_decay: float | None
+    method: Method | None
+    """``pissa`` (default), ``lora`` or ``full``."""
+
+    max_seq_length: int | None
+    seed: int | None
+    num_workers: int | None
+    """Ray Train workers; the most, where ``min_workers`` makes training elastic."""
+
+    min_workers: int | None
+    zero_stage: int | None
+    """DeepSpeed ZeRO stage; chosen from model and memory by default."""
+
+    offload: bool | None
+    quantize_base: bool | None
+    """Keep the frozen base in 4 bits."""
+
+    activation_checkpointing: bool | None
+    target_modules: list[str] | None
+    schedule: ScheduleShape | None
+    eval_every: int | None
+    early_stopping: int | None
+    resume_from: str | None
+    """A job to take up."""
+
 
 TERMINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
 
 
 def fine_tune(
-    project_name: str,
-    dataset_id: str,
-    base_model: str,
-    *,
-    epochs: int | None = None,
-    learning_rate: float | None = None,
-    rank: int | None = None,
-    batch_size: int | None = None,
-    gradient_accumulation: int | None = None,
-    warmup_steps: int | None = None,
-    weight_decay: float | None = None,
-    method: Method | None = None,
-    max_seq_length: int | None = None,
-    seed: int | None = None,
-    num_workers: int | None = None,
-    zero_stage: int | None = None,
-    quantize_base: bool | None = None,
-    target_modules: Sequence[str] | None = None,
-    resume_from: str | None = None,
+    project_name: str, dataset_id: str, base_model: str, **options: Unpack[JobOptions]
 ) -> Flow[Job]:
     """Queue a fine-tuning job; what is ``None`` is left to the server.
 
     Args:
         base_model: An alias, a hub id, a directory on the server, or ``forge-tiny``.
-        method: ``pissa`` (default), ``lora`` or ``full``.
-        num_workers: Ray Train workers.
-        zero_stage: DeepSpeed ZeRO stage.
-        resume_from: A job to continue from.
+        **options: See ``JobOptions``.
 
     Raises:
-        InvalidInput: A value is out of its range, or the dataset or base model is unknown.
+        InvalidInput: A value is out of its range, the dataset or base model is unknown, or the
+            job does not fit into the cluster.
         Conflict: The dataset is not ready.
     """
-    body = given(
-        project_name=project_name,
-        dataset_id=dataset_id,
-        base_model=base_model,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        rank=rank,
-        batch_size=batch_size,
-        gradient_accumulation=gradient_accumulation,
-        warmup_steps=warmup_steps,
-        weight_decay=weight_decay,
-        method=method,
-        max_seq_length=max_seq_length,
-        seed=seed,
-        num_workers=num_workers,
-        zero_stage=zero_stage,
-        quantize_base=quantize_base,
-        target_modules=None if target_modules is None else list(target_modules),
-        resume_from=resume_from,
-    )
+    body = _fine_tune_body(project_name, dataset_id, base_model, options)
     created = yield from post(FineTuneResponse, "/v1/fine-tune", json=body)
     return (yield from get(created.job_id))
+
+
+def plan(
+    project_name: str, dataset_id: str, base_model: str, **options: Unpack[JobOptions]
+) -> Flow[TrainingPlan]:
+    """What ``fine_tune`` would do with the same arguments: memory, disk, data and time.
+
+    Nothing is queued. A job that does not fit has a plan too: its ``changes`` make it fit.
+    """
+    body = _fine_tune_body(project_name, dataset_id, base_model, options)
+    return (yield from post(TrainingPlan, "/v1/fine-tune", json=body, params={"dryRun": "true"}))
+
+
+def _fine_tune_body(
+    project_name: str, dataset_id: str, base_model: str, options: JobOptions
+) -> dict[str, Any]:
+    if unknown := options.keys() - JobOptions.__annotations__.keys():
+        raise TypeError(f"fine_tune has no option {min(unknown)!r}")
+    required = {"project_name": project_name, "dataset_id": dataset_id, "base_model": base_model}
+    return given(**required, **options)
 
 
 def list_(
