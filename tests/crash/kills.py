@@ -43,7 +43,7 @@ from aiforge.state.lifecycles import RUN
 from aiforge.state.reader import Reader
 
 NAMES = ("apples", "bridges", "clouds", "drums", "engines", "forests", "gates", "hills")
-END_SECONDS = 240
+END_SECONDS = 900
 IDLE_SECONDS = 60
 RAFT = {"chunkTokens": 120, "contextTokens": 512, "distractors": 1, "validationFraction": 0.25}
 TRAINING = {
@@ -83,7 +83,7 @@ class Round:
     """What became of one kill."""
 
     victim: str
-    after: float
+    progress: float
     outcome: str
     attempts: int
     answered: float
@@ -242,7 +242,7 @@ class Works:
         """Queue a run; its id."""
         if work == "train":
             return str(self.platform.post("/v1/fine-tune", self._training())["jobId"])
-        body = {"name": "crash", "sourceIds": [self.source_id], "maxExamples": 60, "raft": RAFT}
+        body = {"name": "crash", "sourceIds": [self.source_id], "maxExamples": 40, "raft": RAFT}
         dataset_id = self.platform.post("/datasets/generate", body)["datasetId"]
         return str(self.platform.read(run_of, dataset_id))
 
@@ -285,6 +285,12 @@ def terminal(platform: Platform, run_id: str) -> Run | None:
     return run if run.status in RUN.terminal else None
 
 
+def has_come(platform: Platform, run_id: str, progress: float) -> bool:
+    """Whether a run is so far, or over."""
+    run: Run = platform.read(runs.get, run_id)
+    return run.progress >= progress or run.status in RUN.terminal
+
+
 def kill_once(platform: Platform, works: Works, victim: Victim, number: int) -> Round:
     """One round."""
     writer = Writer(platform.url, f"{victim.name} {number}")
@@ -292,8 +298,11 @@ def kill_once(platform: Platform, works: Works, victim: Victim, number: int) -> 
     run_id = works.start(victim.work)
     platform.until(lambda: platform.read(runs.get, run_id).status != "queued", END_SECONDS)
     targets = platform.until(lambda: platform.processes(victim.title), IDLE_SECONDS) or []
-    after = random.uniform(0, 0.9 * works.seconds[victim.work])
-    time.sleep(after)
+    wanted = random.uniform(0, 90)
+    platform.until(lambda: has_come(platform, run_id, wanted), END_SECONDS)
+    time.sleep(random.uniform(0, 1))
+    at = platform.read(runs.get, run_id).progress
+    targets = platform.processes(victim.title) or targets
     was_over = terminal(platform, run_id) is not None
     begun = time.monotonic()
     kill(targets)
@@ -313,7 +322,7 @@ def kill_once(platform: Platform, works: Works, victim: Victim, number: int) -> 
         outcome += " before the kill"
     return Round(
         victim=victim.name,
-        after=round(after, 2),
+        progress=at,
         outcome=outcome,
         attempts=run.attempt if run else 0,
         answered=round(answered, 2),
