@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from teacher_server import answer_of, completion, teacher_server
 
@@ -105,13 +105,14 @@ def test_nothing_is_paid_twice(storage: Storage) -> None:
         assert server.requests == 37
 
 
+CALM = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+
 _KILLED = """
 import os, signal, sys
 from test_teacher import TASKS, plan_for
 from aiforge.raft.teacher import ask_here
 from aiforge.storage import Storage
 
-CALM = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 plan = plan_for(Storage(sys.argv[1]), sys.argv[2], slots=1)
 for count, asked in enumerate(ask_here(plan, TASKS), 1):
     if count == 5:
