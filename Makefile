@@ -8,7 +8,7 @@ STAMP := $(VENV)/.setup-stamp
 # llama.cpp for any x86-64 of the last ten years, so that pip's cached wheel can be moved.
 LLAMA_CMAKE ?= -DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF -DLLAMA_CURL=OFF
 
-.PHONY: setup demo test check bench forge-tiny clean help
+.PHONY: setup demo test check bench forge-tiny lock audit sbom clean help
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -42,6 +42,20 @@ bench: setup ## Run every benchmark beside its peer and write benchmarks/results
 	  echo "== $$name"; \
 	  $(BIN)/python benchmarks/$$name.py --json benchmarks/results/$$name.json $(BENCH_ARGS) || exit 1; \
 	done
+
+lock: setup ## Write requirements.lock: the pins of constraints.txt with their hashes
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@{ sed -n '/^#/p;/^#/!q' requirements.lock; \
+	  grep -v '^torch==' constraints.txt | $(BIN)/uv pip compile - --quiet --no-deps --generate-hashes \
+	    --no-header --no-annotate --python-version 3.11; } > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+
+audit: setup ## Ask the vulnerability service about every pin; .ci/audit-exceptions.txt lists exceptions
+	$(BIN)/python .ci/audit.py
+
+sbom: setup ## Write the bill of materials of the environment, sbom.cdx.json (CycloneDX)
+	$(BIN)/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml \
+	  --output-reproducible --of JSON -o sbom.cdx.json
 
 forge-tiny: setup ## Train the shipped base model again (about an hour on two cores)
 	$(BIN)/python -m aiforge.training.pretrain

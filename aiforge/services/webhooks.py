@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import re
 import secrets
 from collections.abc import Collection
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from aiforge.addresses import check_literal
+from aiforge.addresses import check_literal, parse_address
 from aiforge.errors import Conflict, InvalidInput
 from aiforge.schemas.common import Listing, Message, Page, new_id
 from aiforge.schemas.webhooks import (
@@ -27,6 +28,7 @@ from aiforge.state.store import RequestKey
 
 SECRET_PREFIX = "whsec_"  # noqa: S105
 SECRET_BYTES = 32
+_HOST = re.compile(r"[a-z0-9][a-z0-9._-]{0,252}")
 ROTATION = timedelta(hours=24)
 """How long deliveries bear the old signature beside the new one."""
 
@@ -78,7 +80,7 @@ def check_url(url: str, trusted_hosts: Collection[str]) -> None:
         raise _refused("it is malformed", "url_invalid") from error
     if not url.isascii() or not url.isprintable() or any(mark in url for mark in ' \\"<>'):
         raise _refused("it holds characters that a URL cannot hold", "url_invalid")
-    if not host or parts.scheme not in ("http", "https"):
+    if parts.scheme not in ("http", "https") or not (_HOST.fullmatch(host) or parse_address(host)):
         raise _refused("it is not of the form https://host/path", "url_invalid")
     if parts.username is not None or parts.password is not None or "@" in parts.netloc:
         raise _refused("it holds credentials, which would be stored and shown", "url_invalid")

@@ -240,7 +240,8 @@ def _unpack_zip(inbox: _Inbox, stream: IO[bytes]) -> None:
         inbox.check_count(len(archive.infolist()) + len(inbox.records))
         for info in archive.infolist():
             mode = info.external_attr >> 16
-            if info.is_dir():
+            # Not `is_dir`, which fails for a member without a name.
+            if info.filename.endswith("/"):
                 safe_path(info.filename)
             elif mode and not stat.S_ISREG(mode) and stat.S_IFMT(mode):
                 inbox.skip(info.filename, info.file_size, "no regular file")
