@@ -41,6 +41,7 @@ from aiforge.raft.wording import normalise
 from aiforge.schemas.datasets import TeacherConfig, TeacherUse
 from aiforge.storage import Storage
 
+CALM = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 TASKS = [
     TeacherTask(f"c{i}", f"pkg/m{i}.py", f"def load_{i}(path):\n    return open(path, {i})")
     for i in range(12)
@@ -105,14 +106,11 @@ def test_nothing_is_paid_twice(storage: Storage) -> None:
         assert server.requests == 37
 
 
-CALM = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
-
 _KILLED = """
 import os, signal, sys
 from test_teacher import TASKS, plan_for
 from aiforge.raft.teacher import ask_here
 from aiforge.storage import Storage
-
 plan = plan_for(Storage(sys.argv[1]), sys.argv[2], slots=1)
 for count, asked in enumerate(ask_here(plan, TASKS), 1):
     if count == 5:
