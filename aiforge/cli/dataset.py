@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from aiforge.client import Dataset
-    from aiforge.schemas.datasets import DatasetFormat
+    from aiforge.schemas.datasets import DatasetFormat, Split
 
 app = group(
     "Datasets: training examples made of sources by RAFT.",
@@ -32,6 +34,8 @@ DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="Id of a datas
     examples="""
     aiforge dataset generate first --source src-…
     aiforge dataset generate both --source src-a… --source src-b… --max-examples 5000
+    aiforge dataset generate taught --source src-… --teacher http://127.0.0.1:11434/v1 \\
+        --teacher-model qwen2.5-coder:7b --teacher-requests 500
     """,
 )
 def generate(
@@ -54,6 +58,15 @@ def generate(
         int | None, typer.Option("--chunk-tokens", help="Largest chunk, in tokens.", min=32)
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of everything random.", min=0)] = None,
+    teacher: Annotated[
+        str | None, typer.Option("--teacher", help="OpenAI-compatible endpoint that writes too.")
+    ] = None,
+    teacher_model: Annotated[
+        str | None, typer.Option("--teacher-model", help="Its model; alone: by vLLM on the GPUs.")
+    ] = None,
+    teacher_requests: Annotated[
+        int | None, typer.Option("--teacher-requests", help="Most requests to pay for.", min=1)
+    ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Don't wait until it is built.")
     ] = False,
@@ -69,12 +82,56 @@ def generate(
         max_examples=max_examples,
         base_model=base_model,
         raft={key: value for key, value in given.items() if value is not None},
+        teacher=_teacher(teacher, teacher_model, teacher_requests),
     )
     if not detach:
         dataset = follow_dataset(cli.forge, dataset.id, cli.console)
     cli.show(dataset, _details(dataset))
     if not cli.as_json and not detach:
         cli.say(f"Next: aiforge train PROJECT --dataset {dataset.id}")
+
+
+def _teacher(url: str | None, model: str | None, requests: int | None) -> dict[str, object] | None:
+    if url is None and model is None:
+        return None
+    given = {"url": url, "model": model, "max_requests": requests}
+    asked = {key: value for key, value in given.items() if value is not None}
+    return asked if url else asked | {"engine": "vllm"}
+
+
+@command(
+    app,
+    "export",
+    examples="""
+    aiforge dataset export ds-… > train.jsonl
+    aiforge dataset export ds-… --split all --format chat --output examples.jsonl
+    """,
+)
+def export(
+    cli: Cli,
+    dataset_id: DatasetId,
+    split: Annotated[str, typer.Option("--split", help="train, validation or all.")] = "train",
+    format: Annotated[
+        str | None, typer.Option("--format", help="alpaca, chat, sharegpt or completion.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; else to the screen.")
+    ] = None,
+) -> None:
+    """Write the examples of a dataset as lines of JSON."""
+    rows = cli.forge.datasets.examples(
+        dataset_id, split=cast("Split", split), format=cast("DatasetFormat | None", format)
+    )
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    if output is None:
+        for line in lines:
+            typer.echo(line, nl=False)
+        return
+    partial = output.with_name(f".{output.name}.partial")
+    with partial.open("w", encoding="utf-8") as stream:
+        stream.writelines(lines)
+    partial.replace(output)
+    cli.say(f"Wrote {output}")
 
 
 @command(app, "list", examples="aiforge dataset list")

@@ -74,6 +74,7 @@ class Datasets(_Resource):
     list = blocking(datasets.list_)
     get = blocking(datasets.get, Dataset.of)
     wait = blocking(datasets.wait, Dataset.of)
+    examples = iterating(datasets.examples)
     delete = blocking(datasets.delete)
 
 
@@ -84,6 +85,7 @@ class AsyncDatasets(_AsyncResource):
     list = awaiting(datasets.list_)
     get = awaiting(datasets.get, AsyncDataset.of)
     wait = awaiting(datasets.wait, AsyncDataset.of)
+    examples = async_iterating(datasets.examples)
     delete = awaiting(datasets.delete)
 
 

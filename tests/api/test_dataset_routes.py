@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import httpx
 import pytest
 from served import World, add_source
 
+from aiforge.client import AIForge
+from aiforge.errors import NotFound
 from aiforge.raft.build import Build, BuildResult
 from aiforge.raft.stages import map_here
 from aiforge.raft.teacher import ask_here
@@ -106,6 +109,29 @@ def test_examples_come_as_lines_in_any_shape(
         for split in ("train", "validation", "all")
     }
     assert counts["all"] == counts["train"] + counts["validation"] == detail["exampleCount"]
+
+
+def test_client_and_command_write_the_same_lines(
+    api: httpx.Client,
+    world: World,
+    repository: Path,
+    server: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    dataset_id = add_dataset(api, world, repository, monkeypatch)
+    with AIForge(server) as forge:
+        rows = list(forge.datasets.examples(dataset_id, split="all", format="chat"))
+        with pytest.raises(NotFound):
+            list(forge.datasets.examples("ds-none"))
+    wanted = api.get(f"/datasets/{dataset_id}/export", params={"split": "all", "format": "chat"})
+    assert [json.loads(line) for line in wanted.text.splitlines()] == rows
+    path = tmp_path / "rows.jsonl"
+    options = ["--split", "all", "--format", "chat", "--output", str(path)]
+    monkeypatch.setenv("AIFORGE_URL", server)
+    command = [sys.executable, "-m", "aiforge.cli", "dataset", "export", dataset_id, *options]
+    subprocess.run(command, check=True, capture_output=True)
+    assert path.read_text() == wanted.text
 
 
 def test_exports_that_are_refused(api: httpx.Client, world: World, repository: Path) -> None:

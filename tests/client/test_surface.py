@@ -34,7 +34,7 @@ OPERATIONS = {
         *("create_git", "create_local", "upload", "list", "get", "files", "sync", "wait"),
         "delete",
     },
-    "datasets": {"generate", "list", "get", "wait", "delete"},
+    "datasets": {"generate", "list", "get", "wait", "examples", "delete"},
     "jobs": {
         *("fine_tune", "plan", "list", "get", "cancel", "wait", "follow", "logs", "metrics"),
         *("validation", "validate", "wait_validation"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aiforge.client._flow import Flow
+import httpx
+
+from aiforge.client._flow import Call, Emit, Flow, ItemFlow, Open, Read, Stream
 from aiforge.client._flows.common import (
     Page,
     fetch,
@@ -19,6 +22,7 @@ from aiforge.client._flows.common import (
 from aiforge.client._flows.common import (
     delete as delete_at,
 )
+from aiforge.client._retry import error_of, unreachable
 from aiforge.errors import Failure
 from aiforge.schemas.common import Message
 from aiforge.schemas.datasets import (
@@ -27,6 +31,7 @@ from aiforge.schemas.datasets import (
     DatasetFormat,
     DatasetStatus,
     GenerateResponse,
+    Split,
 )
 
 
@@ -38,6 +43,7 @@ def generate(
     max_examples: int | None = None,
     base_model: str | None = None,
     raft: Mapping[str, Any] | None = None,
+    teacher: Mapping[str, Any] | None = None,
 ) -> Flow[DatasetDetail]:
     """Begin to build a dataset from sources that have been read.
 
@@ -47,9 +53,12 @@ def generate(
         format: How examples are rendered: ``alpaca``, ``chat``, ``sharegpt`` or ``completion``.
         base_model: Whose tokenizer measures chunks and examples.
         raft: Fields of ``aiforge.schemas.datasets.RaftConfig`` that differ from its defaults.
+        teacher: A model that writes questions: fields of
+            ``aiforge.schemas.datasets.TeacherConfig``, ``url`` and ``model`` at least.
 
     Raises:
-        InvalidInput: A source is unknown, or a value is out of its range.
+        InvalidInput: A source is unknown, a value is out of its range, or the teacher may not be
+            asked.
         Conflict: A source has not been read yet.
     """
     body = given(
@@ -59,6 +68,7 @@ def generate(
         max_examples=max_examples,
         base_model=base_model,
         raft=options(raft),
+        teacher=options(teacher),
     )
     created = yield from post(GenerateResponse, "/datasets/generate", json=body)
     return (yield from get(created.dataset_id))
@@ -76,6 +86,35 @@ def get(dataset_id: str) -> Flow[DatasetDetail]:
         NotFound: There is none with this id.
     """
     return fetch(DatasetDetail, f"/datasets/{quoted(dataset_id)}")
+
+
+def examples(
+    dataset_id: str, *, split: Split = "train", format: DatasetFormat | None = None
+) -> ItemFlow[dict[str, Any]]:
+    """The examples of a dataset, one by one as they arrive.
+
+    Args:
+        split: ``train``, ``validation`` or ``all``.
+        format: Their shape; the dataset's own when absent.
+
+    Raises:
+        NotFound: There is no such dataset.
+        Conflict: It is not ready.
+        ServerUnreachable: Nothing answers, or the connection broke; begin again.
+    """
+    path = f"/datasets/{quoted(dataset_id)}/export"
+    call = Call("GET", path, params=given(split=split, format=format))
+    try:
+        source: Stream = yield Open(call)
+        if source.response.is_error:
+            raise error_of(source.response)
+        rest = b""
+        while chunk := (yield Read(source)):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                yield Emit(json.loads(line))
+    except httpx.TransportError as error:
+        raise unreachable(error) from error
 
 
 def delete(dataset_id: str) -> Flow[Message]:
