@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from aiforge.schemas.common import Wire
-from aiforge.schemas.datasets import DatasetFormat, RaftConfig
+from aiforge.schemas.datasets import DatasetFormat, RaftConfig, TeacherConfig
 from aiforge.schemas.jobs import JobConfig, Name
 
 
@@ -47,6 +47,9 @@ class RecipeDataset(_Section):
 
     raft: RaftConfig = Field(default_factory=RaftConfig)
     """Distractors, chunk sizes and the share of files held out."""
+
+    teacher: TeacherConfig | None = None
+    """A model that writes questions and answers beside those that need none."""
 
 
 class RecipeTrain(JobConfig):

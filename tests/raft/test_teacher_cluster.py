@@ -6,14 +6,16 @@ import json
 from importlib.util import find_spec
 
 import pytest
+from corpora import Write, corpus_files, rows_of
 from teacher_server import answer_of, teacher_server
 from test_teacher import TASKS, ask, plan_for
+from test_teaching import build
 
 from aiforge.errors import Failure, Unavailable
 from aiforge.raft.teacher import BUDGET_SPENT, Account, TeacherPlan
 from aiforge.raft.teacher_cache import ReplyCache
 from aiforge.raft.teacher_prompts import json_schema
-from aiforge.schemas.datasets import TeacherConfig
+from aiforge.schemas.datasets import RaftConfig, TeacherConfig
 from aiforge.storage import Storage
 
 VLLM = TeacherConfig(engine="vllm", model="Qwen/Qwen2.5-Coder-7B-Instruct")
@@ -35,6 +37,36 @@ def test_an_actor_asks_as_a_plain_process_does(ray_cluster: None, storage: Stora
         for asked in there:
             account.add(asked)
         assert account.finish() == use
+
+
+@pytest.mark.cluster
+def test_a_cluster_builds_with_a_teacher_what_one_process_builds(
+    ray_cluster: None, storage: Storage, write_snapshot: Write, tokenizer_json: str
+) -> None:
+    from aiforge.raft.ray_build import build_dataset
+
+    ref = write_snapshot(corpus_files())
+    config = RaftConfig(validation_fraction=0.25)
+    with teacher_server(0.005) as (url, server):
+        there = build_dataset(
+            storage.uri,
+            "there",
+            [ref],
+            config=config,
+            max_examples=60,
+            format="alpaca",
+            tokenizer_json=tokenizer_json,
+            progress=lambda _part, _stage, _made: None,
+            teacher=plan_for(storage, url, "there"),
+        )
+        paid = server.requests
+        assert there.report.teacher is not None
+        assert there.report.teacher.requests == paid > 0
+        build(storage, tokenizer_json, ref, url, "here")
+        assert server.requests == paid
+    for split in ("train", "validation"):
+        assert rows_of(storage, split, "here") == rows_of(storage, split, "there")
+    assert any(row["kind"] == "teacher" for row in rows_of(storage, "train", "there"))
 
 
 @pytest.mark.cluster
