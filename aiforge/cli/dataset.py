@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from aiforge.client import Dataset
-    from aiforge.schemas.datasets import DatasetFormat, Split
+    from aiforge.schemas.datasets import DatasetFormat, Split, TeacherUse
 
 app = group(
     "Datasets: training examples made of sources by RAFT.",
@@ -91,10 +91,10 @@ def generate(
         cli.say(f"Next: aiforge train PROJECT --dataset {dataset.id}")
 
 
-def _teacher(url: str | None, model: str | None, requests: int | None) -> dict[str, object] | None:
+def _teacher(url: str | None, model: str | None, requests: int | None) -> dict[str, Any] | None:
     if url is None and model is None:
         return None
-    given = {"url": url, "model": model, "max_requests": requests}
+    given: dict[str, Any] = {"url": url, "model": model, "max_requests": requests}
     asked = {key: value for key, value in given.items() if value is not None}
     return asked if url else asked | {"engine": "vllm"}
 
@@ -192,6 +192,17 @@ def _details(dataset: Dataset) -> Callable[[Console], None]:
             ),
             ("quality", figure(dataset.quality, 2)),
             *((f"· {stage.stage}", f"{stage.entered:,} → {stage.left:,}") for stage in stages),
+            ("teacher", _use(dataset.report.teacher) if dataset.report else None),
             ("error", dataset.error),
         ]
+    )
+
+
+def _use(use: TeacherUse | None) -> str | None:
+    if use is None:
+        return None
+    cost = "" if use.cost is None else f", cost {use.cost:.4f}"
+    return (
+        f"{use.model}: {use.pairs:,} questions by {use.requests:,} requests paid for, "
+        f"{use.cached:,} known before{cost}"
     )

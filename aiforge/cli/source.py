@@ -165,6 +165,14 @@ def _address(place: str) -> str:
     return str(path.resolve()) if path.exists() else place
 
 
+def _commits(source: Source) -> str | None:
+    history = source.history
+    if history is None or history.commit_count is None:
+        return None
+    rewritten = ", history rewritten" if history.rewritten else ""
+    return f"{history.commit_count:,} since {(history.previous_commit or '')[:10]}{rewritten}"
+
+
 def _details(source: Source) -> Callable[[Console], None]:
     return facts(
         [
@@ -177,6 +185,7 @@ def _details(source: Source) -> Callable[[Console], None]:
             ("include", ", ".join(source.include_patterns)),
             ("exclude", ", ".join(source.exclude_patterns)),
             ("revision", source.revision),
+            ("commits", _commits(source)),
             ("files", f"{source.file_count:,} read, {source.skipped_count:,} skipped"),
             ("size", size(source.total_bytes)),
             ("synced", ago(source.last_synced_at)),
