@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from aiforge.cli.frame import Cli, command, group
-from aiforge.cli.output import ago, facts, figure, table
+from aiforge.cli.output import ago, facts, figure, size, table
 from aiforge.cli.source import Limit, Offset
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from aiforge.client import Model
+    from aiforge.schemas.exports import ExportFormat, Quantization
 
 app = group("Models: versions of what was trained, one per project active.", "aiforge model list")
 
@@ -108,6 +109,46 @@ def active(
     """Show the active model of a project; of all projects the one activated last."""
     model = cli.forge.models.active(project)
     cli.show(model, _details(model))
+
+
+@command(
+    app,
+    "export",
+    examples="""
+    aiforge model export model-…
+    aiforge model export model-… --quantization q8_0
+    """,
+)
+def export(
+    cli: Cli,
+    model_id: ModelId,
+    quantization: Annotated[
+        str | None, typer.Option("--quantization", "-q", help="As q4_k_m (default), q8_0 or f16.")
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option("--format", help="gguf (default), safetensors or peft.")
+    ] = None,
+) -> None:
+    """Export a model as a file that was compared with what was trained."""
+    job_id = cli.forge.models.get(model_id).job_id
+    with cli.console.status(f"Exporting {model_id}"):
+        made = cli.forge.exports.create(
+            job_id,
+            quantization=cast("Quantization | None", quantization),
+            format=cast("ExportFormat | None", format),
+        )
+    cli.show(
+        made,
+        facts(
+            [
+                ("id", made.export_id),
+                ("format", f"{made.format} {made.quantization or ''}".strip()),
+                ("file", made.output_path),
+                ("size", None if made.size is None else size(made.size)),
+                ("sha256", made.sha256),
+            ]
+        ),
+    )
 
 
 @command(app, "deploy", examples="aiforge model deploy model-…")

@@ -15,6 +15,7 @@ from aiforge.client._resources import (
     AsyncArtifacts,
     AsyncChat,
     AsyncDatasets,
+    AsyncExports,
     AsyncJobs,
     AsyncKeys,
     AsyncMissions,
@@ -24,6 +25,7 @@ from aiforge.client._resources import (
     AsyncWebhooks,
     Chat,
     Datasets,
+    Exports,
     Jobs,
     Keys,
     Missions,
@@ -73,6 +75,7 @@ class AIForge:
         self.sources = Sources(driver)
         self.datasets = Datasets(driver)
         self.jobs = Jobs(driver)
+        self.exports = Exports(driver)
         self.models = Models(driver)
         self.chat = Chat(driver)
         self.keys = Keys(driver)
@@ -120,6 +123,7 @@ class AsyncAIForge:
         self.sources = AsyncSources(driver)
         self.datasets = AsyncDatasets(driver)
         self.jobs = AsyncJobs(driver)
+        self.exports = AsyncExports(driver)
         self.models = AsyncModels(driver)
         self.chat = AsyncChat(driver)
         self.keys = AsyncKeys(driver)

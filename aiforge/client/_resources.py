@@ -9,6 +9,7 @@ from aiforge.client._flows import (
     chat,
     datasets,
     events,
+    exports,
     jobs,
     keys,
     missions,
@@ -167,6 +168,22 @@ class AsyncWebhooks(_AsyncResource):
     rotate = awaiting(webhooks.rotate)
     deliveries = awaiting(webhooks.deliveries)
     replay = awaiting(webhooks.replay)
+
+
+class Exports(_Resource):
+    """Exports of what jobs trained."""
+
+    create = blocking(exports.create)
+    list = blocking(exports.list_)
+    get = blocking(exports.get)
+
+
+class AsyncExports(_AsyncResource):
+    """Exports of what jobs trained."""
+
+    create = awaiting(exports.create)
+    list = awaiting(exports.list_)
+    get = awaiting(exports.get)
 
 
 class Models(_Resource):

@@ -86,6 +86,17 @@ class ModelActionResponse(Wire):
     run_id: str
 
 
+class Sample(Wire):
+    """One question about the project, answered by the base model and by the trained one.
+
+    ``base`` is ``null`` where the base model was too large to be asked as well.
+    """
+
+    question: str
+    base: str | None = None
+    tuned: str
+
+
 ModelAction = Literal[
     "registered",
     "deployed",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from aiforge.errors import NotFound
 from aiforge.schemas.jobs import Validation
-from aiforge.schemas.models import Lineage, latest_tag
+from aiforge.schemas.models import Lineage, Sample, latest_tag
 from aiforge.state import jobs, lineage
 from aiforge.state.access import State
 from aiforge.state.deployments import DeployOutcome
@@ -47,6 +47,7 @@ def _lines(
     yield from _table("Data", _data(origin))
     if outcome is not None:
         yield from _table("Seen to answer", _seen(outcome))
+        yield from _answers(outcome.sample)
     yield "## Use"
     yield ""
     yield "```"
@@ -106,6 +107,23 @@ def _seen(outcome: DeployOutcome) -> Iterator[tuple[str, str]]:
     if outcome.digest:
         yield "digest", outcome.digest
     yield "prompt", f"{outcome.prompt_tokens} tokens, as in training"
+
+
+def _answers(sample: Sample | None) -> Iterator[str]:
+    if sample is None:
+        return
+    yield "## One question"
+    yield ""
+    for who, text in (
+        ("Asked", sample.question),
+        ("The base model", sample.base or "(not asked)"),
+        ("This model", sample.tuned),
+    ):
+        yield f"{who}:"
+        yield ""
+        # Indented text is shown as it is, whatever it holds.
+        yield from (f"    {line}" for line in text.splitlines() or [""])
+        yield ""
 
 
 def _text(value: str) -> str:

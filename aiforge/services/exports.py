@@ -75,7 +75,10 @@ async def create(
 
 
 async def _deployed(services: Services, export: Export, actor: str, wait: float) -> Export:
-    """The export as it is after its deployment, which may take the time that is left."""
+    """The export as it is after its deployment, which may take the time that is left.
+
+    The first model of a project that is deployed becomes active, so that a name follows it.
+    """
     model = await services.state.call(registry.of_job, export.job_id)
     if model is None:
         raise Conflict(
@@ -83,15 +86,22 @@ async def _deployed(services: Services, export: Export, actor: str, wait: float)
             code="model_not_found",
             exportId=export.export_id,
         )
+    deadline = time.monotonic() + wait
+    request = ModelActionRequest(reason=f"Exported as {export.quantization}")
     try:
         deployed = await models.deploy(
             services,
             model.id,
-            ModelActionRequest(reason=f"Exported as {export.quantization}"),
+            request,
             actor,
             wait,
             export_id=export.export_id,
         )
+        name = deployed.ollama_name
+        if deployed.status is not ModelStatus.DEPLOYING:
+            left = max(0.0, deadline - time.monotonic())
+            model = await models.activate_first(services, model.id, request, actor, left)
+            name = model.ollama_name or name
     except AIForgeError as error:
         # The export stays, and whoever asked should know where.
         error.detail.setdefault("exportId", export.export_id)
@@ -99,7 +109,7 @@ async def _deployed(services: Services, export: Export, actor: str, wait: float)
     under_way = deployed.status is ModelStatus.DEPLOYING
     return export.model_copy(
         update={
-            "ollama_name": deployed.ollama_name,
+            "ollama_name": name,
             "status": ExportStatus.RUNNING if under_way else export.status,
             "stage": "deploying" if under_way else export.stage,
         }

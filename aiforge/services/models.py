@@ -121,6 +121,21 @@ async def deploy(
     )
 
 
+async def activate_first(
+    services: Services, model_id: str, request: ModelActionRequest, actor: str, wait: float
+) -> Model:
+    """Activate a model whose project has no active one, as it takes nobody's place; the model.
+
+    Raises:
+        NotFound, Conflict, Unavailable, Failure: As ``activate``.
+    """
+    model = await services.state.call(models.get, model_id)
+    found = await services.state.call(models.page, 1, 0, model.project_name, ModelStatus.ACTIVE)
+    if not found.total:
+        await activate(services, model_id, request, actor, wait)
+    return await services.state.call(models.get, model_id)
+
+
 async def activate(
     services: Services,
     model_id: str,

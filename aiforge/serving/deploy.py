@@ -132,7 +132,7 @@ def activate(
         server.warm(latest)
         _require_digest("ps", latest, server.loaded(), digest)
         progress(0.8, "asking it something")
-        return ask(_Named(server, latest), count_tokens)
+        return ask(NamedModel(server, latest), count_tokens)
     except AIForgeError:
         if before.get(latest) != digest:
             _restore(server, latest, previous)
@@ -194,8 +194,8 @@ def _asked(model: Answers, messages: Sequence[Message], count_tokens: CountToken
 
 
 @dataclass(frozen=True)
-class _Named:
-    """One model of a server."""
+class NamedModel:
+    """One model of a server, by its name."""
 
     server: Ollama
     name: str
@@ -240,7 +240,7 @@ def _verify(
             code="model_not_on_server",
         )
     _require_shown(server.show(tag), template, stop)
-    model = _Named(server, tag)
+    model = NamedModel(server, tag)
     first = ask(model, count_tokens)
     talk = [
         {"role": "user", "content": f"{uuid.uuid4().hex[:12]}: name a function."},

@@ -10,7 +10,15 @@ from sqlalchemy import Connection, select
 
 from aiforge.errors import Conflict, NotFound
 from aiforge.schemas.common import Wire, new_id
-from aiforge.schemas.models import Engine, Model, ModelAction, ModelStatus, latest_tag, version_tag
+from aiforge.schemas.models import (
+    Engine,
+    Model,
+    ModelAction,
+    ModelStatus,
+    Sample,
+    latest_tag,
+    version_tag,
+)
 from aiforge.schemas.runs import Resources, Run, RunKind
 from aiforge.state import events, models, runs
 from aiforge.state.models import model_changes
@@ -49,6 +57,7 @@ class DeployOutcome(Wire):
     ollama_name: str | None = None
     prompt_tokens: int
     answer: str
+    sample: Sample | None = None
     facts: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -78,6 +87,9 @@ def deploy(
     export_id: str | None = None,
 ) -> Run:
     """Queue the deployment of a model to Ollama, of a certain export or the newest one.
+
+    Args:
+        export_id: The export to deploy, done or under way; the newest one when absent.
 
     Raises:
         NotFound: There is no such model.
@@ -326,6 +338,7 @@ def _told(outcome: DeployOutcome) -> dict[str, Any]:
         "engine": outcome.engine,
         "digest": outcome.digest,
         "promptTokens": outcome.prompt_tokens,
+        "sample": None if outcome.sample is None else outcome.sample.model_dump(mode="json"),
     }
 
 

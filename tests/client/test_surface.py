@@ -44,6 +44,7 @@ OPERATIONS = {
         *("create", "list", "get", "delete", "test", "enable", "rotate", "deliveries"),
         "replay",
     },
+    "exports": {"create", "list", "get"},
     "models": {
         *("list", "get", "active", "lineage", "history", "deploy", "activate", "rollback"),
         "delete",

@@ -40,7 +40,7 @@ from aiforge.state import (
 )
 from aiforge.state.access import LocalState
 from aiforge.state.store import Store
-from aiforge.storage import Storage, export_dir
+from aiforge.storage import Storage, dataset_dir, export_dir
 
 NONE = Resources()
 PROJECT = "My project"
@@ -631,3 +631,55 @@ def wait_for(look: Callable[[], Any]) -> Any:
             return found
         pause.wait(0.02)
     raise AssertionError("nothing happened within a minute")
+
+
+def test_an_export_can_deploy_and_the_first_model_becomes_active(
+    platform: Platform, double: OllamaDouble
+) -> None:
+    first, second = platform.train(), platform.train()
+    jobs_of = {one: platform.api.get(f"/models/{one}").json()["jobId"] for one in (first, second)}
+    body = {"quantization": "f16", "deployToOllama": True}
+
+    platform.export(first)
+    done = platform.api.post(f"/jobs/{jobs_of[first]}/export", json=body)
+    begun = platform.api.post(f"/jobs/{jobs_of[second]}/export?wait=0", json=body)
+    waiting = platform.waiting_export()
+    platform.finish_export(waiting.id, waiting.resource_id, second)
+    again = platform.api.post(f"/jobs/{jobs_of[second]}/export", json=body)
+
+    assert (done.status_code, done.json()["status"]) == (200, "completed")
+    assert done.json()["ollamaName"].endswith(":latest")
+    assert (begun.json()["status"], begun.json()["ollamaName"][-3:]) == ("running", ":v2")
+    # What was begun is under way, or done by now; the active model is the first in any case.
+    assert again.status_code in (200, 409)
+    assert platform.api.get("/models/active").json()["id"] == first
+    wait_for(lambda: double.names.get(begun.json()["ollamaName"]))
+
+
+def test_an_export_stays_where_it_cannot_be_deployed(alone: Platform) -> None:
+    model_id = alone.train()
+    alone.export(model_id)
+    job_id = alone.api.get(f"/models/{model_id}").json()["jobId"]
+
+    answer = alone.api.post(
+        f"/jobs/{job_id}/export", json={"quantization": "f16", "deployToOllama": True}
+    )
+
+    assert (answer.status_code, answer.json()["detail"]["code"]) == (503, "ollama_unreachable")
+    assert alone.api.get(f"/jobs/{job_id}/exports").json()[0]["status"] == "completed"
+    assert alone.status(model_id) == "ready"
+
+
+def test_one_question_is_answered_by_the_base_model_too(alone: Platform) -> None:
+    model_id = alone.train()
+    alone.export(model_id)
+    dataset_id = alone.api.get(f"/models/{model_id}").json()["datasetId"]
+    preview = [{"instruction": "What does `add` do?", "input": "def add(): ...", "output": "."}]
+    alone.services.storage.write_json(f"{dataset_dir(dataset_id)}/preview.json", preview)
+
+    assert alone.post(model_id, "activate").status_code == 200
+
+    sample = alone.api.get(f"/models/{model_id}/history").json()[-1]["detail"]["sample"]
+    assert sample["question"] == "What does `add` do?"
+    # The file holds the base model, so both say the same.
+    assert sample["base"] == sample["tuned"] != ""

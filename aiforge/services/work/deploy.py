@@ -6,21 +6,25 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from aiforge.errors import Conflict
+from aiforge.errors import AIForgeError, Cancelled, Conflict, NotFound
 from aiforge.modeling.bases import resolve_base_model
 from aiforge.modeling.load import load_tokenizer
-from aiforge.schemas.models import ModelStatus
+from aiforge.schemas.models import ModelStatus, Sample
 from aiforge.services import cards, exported
 from aiforge.services.context import RunContext
 from aiforge.services.exported import ExportedFile
 from aiforge.serving import deploy
-from aiforge.serving.chat import Message
+from aiforge.serving.chat import Answers, ChatOptions, Message
+from aiforge.serving.comparison import base_answer
 from aiforge.serving.llama import LlamaModel
 from aiforge.serving.ollama import Ollama
 from aiforge.state import deployments, locks
 from aiforge.state.deployments import DeployOutcome, DeploySpec, Served
+from aiforge.storage import dataset_dir
 
 POLL_SECONDS = 0.25
+
+SAMPLE_TOKENS = 64
 
 
 def execute(context: RunContext) -> dict[str, Any]:
@@ -52,8 +56,8 @@ class _Trained:
 
     def __init__(self, context: RunContext, served: Served) -> None:
         self.served = served
-        base = resolve_base_model(served.model.base_model, context.settings)
-        self._tokenizer = load_tokenizer(base)
+        self.base = resolve_base_model(served.model.base_model, context.settings)
+        self._tokenizer = load_tokenizer(self.base)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Length of a conversation's prompt under the chat template of the training."""
@@ -111,6 +115,7 @@ def _activate(context: RunContext, server: Ollama, trained: _Trained) -> DeployO
         ollama_name=served.latest,
         prompt_tokens=probe.prompt_tokens,
         answer=probe.answer,
+        sample=_sample(context, trained, deploy.NamedModel(server, served.tag)),
         facts={"serverUrl": server.url},
     )
 
@@ -121,6 +126,7 @@ def _activate_here(context: RunContext, trained: _Trained) -> DeployOutcome:
     model = LlamaModel(file.path)
     try:
         probe = deploy.ask(model, trained.count_tokens)
+        sample = _sample(context, trained, model)
     finally:
         model.close()
     context.log(f"{file.path.name} answers through llama.cpp")
@@ -128,8 +134,40 @@ def _activate_here(context: RunContext, trained: _Trained) -> DeployOutcome:
         engine="llama.cpp",
         prompt_tokens=probe.prompt_tokens,
         answer=probe.answer,
+        sample=sample,
         facts={"file": file.facts},
     )
+
+
+def _sample(context: RunContext, trained: _Trained, model: Answers) -> Sample | None:
+    """One question of the dataset, to the model and to its base; never a reason to fail."""
+    try:
+        question = _question(context, trained.served.model.dataset_id)
+        if question is None:
+            return None
+        context.progress(0.96, "asking the base model the same")
+        asked: list[Message] = [{"role": "user", "content": question}]
+        options = ChatOptions(max_tokens=SAMPLE_TOKENS)
+        return Sample(
+            question=question,
+            base=base_answer(trained.base, question, SAMPLE_TOKENS),
+            tuned="".join(piece.text for piece in model.chat(asked, options)).strip(),
+        )
+    except Cancelled:
+        raise
+    except AIForgeError as error:
+        context.log(f"No answers were compared: {error.message}", "warning")
+        return None
+
+
+def _question(context: RunContext, dataset_id: str) -> str | None:
+    """The first question of the dataset, without its context; ``None`` once it was deleted."""
+    try:
+        rows = context.storage.read_json(f"{dataset_dir(dataset_id)}/preview.json")
+    except NotFound:
+        return None
+    questions = [str(row.get("instruction") or "").strip() for row in rows]
+    return next(filter(None, questions), None)
 
 
 def _exported(context: RunContext, served: Served) -> ExportedFile:
