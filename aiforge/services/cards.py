@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from aiforge.errors import NotFound
+from aiforge.errors import Conflict, NotFound
 from aiforge.schemas.jobs import Validation
 from aiforge.schemas.models import Lineage, Sample, latest_tag
 from aiforge.state import jobs, lineage
@@ -26,7 +26,8 @@ def of_model(state: State, model_id: str, outcome: DeployOutcome | None = None) 
     origin = state.call_sync(lineage.of_model, model_id)
     try:
         validation = state.call_sync(jobs.validation, origin.job.id)
-    except NotFound:
+    except (Conflict, NotFound):
+        # It is being measured, could not be, or nobody asked for it.
         validation = None
     return "\n".join(_lines(origin, validation, outcome)) + "\n"
 

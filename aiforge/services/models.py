@@ -33,6 +33,9 @@ RESOURCES = Resources(cpus=0, memory_bytes=1 << 30)
 
 RETRY_AFTER_SECONDS = 5
 
+LOOK_SECONDS = 10.0
+"""How long a server that is busy may take to say that it is there."""
+
 _AWAY = frozenset(
     {
         "ollama_unreachable",
@@ -214,15 +217,21 @@ def _undeploy(services: Services, model: Model) -> None:
 
 
 async def _require_ollama(services: Services) -> None:
-    """Refuse at once what the server would have to be there for."""
-    if (await services.probes.ollama()).status != "running":
-        raise Unavailable(
-            f"No Ollama server answers at {services.settings.ollama_url}; start it "
-            "(`ollama serve`), or name another one with AIFORGE_OLLAMA_URL. Without Ollama a "
-            "model that is exported can be activated as it is.",
-            code="ollama_unreachable",
-            retryAfter=RETRY_AFTER_SECONDS,
-        )
+    """Refuse at once what the server would have to be there for.
+
+    Raises:
+        Unavailable: It does not answer.
+    """
+    try:
+        await asyncio.to_thread(_version, services.settings.ollama_url)
+    except Unavailable as error:
+        error.message += " Without Ollama a model that is exported can be activated as it is."
+        raise
+
+
+def _version(url: str) -> str:
+    with Ollama(url, timeout=LOOK_SECONDS, attempts=1) as server:
+        return server.version()
 
 
 async def _require_engine(services: Services, model: Model) -> None:

@@ -22,6 +22,6 @@ def base_answer(base: BaseModel, question: str, max_tokens: int) -> str | None:
     from aiforge.modeling.load import load_model, load_tokenizer
 
     generator = Generator(load_model(base), load_tokenizer(base), bases.context_length(base))
-    prompt = Prompt(generator.chat(question))
+    prompt = Prompt(generator.chat({"instruction": question}))
     (answer,) = generator.complete([prompt], Sampling(max_new_tokens=max_tokens))
     return answer.text.strip()

@@ -216,6 +216,7 @@ def test_deploy_activate_second_version_and_rollback(
     platform.export(first)
 
     deployed = platform.post(first, "deploy")
+    assert deployed.status_code == 200, deployed.text
     tag = deployed.json()["ollamaName"]
     assert (deployed.status_code, deployed.json()["message"]) == (200, "Deployed successfully")
     assert platform.status(first) == "ready"
