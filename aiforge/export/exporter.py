@@ -99,7 +99,7 @@ class _Work:
         """Write, compare, and quantize where that was asked for; returns what was compared."""
         plan, wanted = self.plan, self.plan.quantization
         vocabulary = read_vocabulary(self.tokenizer, self.config.vocab_size)
-        self._note_limits(vocabulary.is_composed)
+        self._note_limits(vocabulary)
         self.stop_tokens = vocabulary.stop_tokens
         self.context_length = context_limit(self.parameters)
         with self.weights() as weights:
@@ -192,11 +192,16 @@ class _Work:
             path, context_length=length, exact=True, threads=self.plan.threads
         )
 
-    def _note_limits(self, is_composed: bool) -> None:
-        if is_composed:
+    def _note_limits(self, vocabulary: Vocabulary) -> None:
+        if vocabulary.is_composed:
             self.notes.append(
                 "The tokenizer composes characters (NFC) first and llama.cpp does not: text that "
                 "holds decomposed ones is split differently. The texts were compared composed."
+            )
+        if vocabulary.splits_marks:
+            self.notes.append(
+                "llama.cpp's expression for this tokenizer knows no combining marks: text that "
+                "holds some, as Devanagari does, may be split differently. It was not compared."
             )
         longest = int(self.parameters.get("max_position_embeddings") or 0)
         if (limit := context_limit(self.parameters)) < longest:

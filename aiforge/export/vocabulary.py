@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gguf
@@ -51,6 +51,9 @@ PRE_TOKENIZERS: Mapping[tuple[tuple[str, ...], bool], str] = {
 }
 """llama.cpp's name by the expressions, and by whether a word of the vocabulary is left whole."""
 
+_SPLIT_MARKS = frozenset({"tekken", "gpt-4o"})
+"""Those whose built-in expression has no combining marks where the tokenizer's own has."""
+
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -58,7 +61,8 @@ class Vocabulary:
 
     ``kind`` is ``gpt2`` for byte-level BPE and ``llama`` for SentencePiece's. ``stop_tokens`` are
     the texts that end an answer. ``is_composed`` says that the tokenizer composes characters
-    (NFC) first, which llama.cpp does not.
+    (NFC) first, which llama.cpp does not; ``splits_marks`` that llama.cpp's expression takes
+    combining marks for no part of a word, which the tokenizer's own does.
     """
 
     kind: str
@@ -74,7 +78,8 @@ class Vocabulary:
     chat_template: str
     stop_tokens: list[str]
     is_composed: bool
-    strips_right: bool = field(default=False)
+    splits_marks: bool = False
+    strips_right: bool = False
 
     def write(self, writer: Any) -> None:
         """Add the keys to a file."""
@@ -137,6 +142,7 @@ def read_vocabulary(tokenizer: PreTrainedTokenizerFast, size: int) -> Vocabulary
         chat_template=marked_template(str(tokenizer.chat_template)),
         stop_tokens=[str(tokenizer.convert_ids_to_tokens(stop)) for stop in stops],
         is_composed=_normalizer_types(declared) == ["NFC"],
+        splits_marks=pre in _SPLIT_MARKS,
         strips_right=_strips_right(tokenizer),
     )
 

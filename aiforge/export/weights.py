@@ -182,7 +182,8 @@ def stored(name: str, rows: Tensor, dtype: torch.dtype) -> memoryview:
     Raises:
         Failure: A value is too large for float16 (``weights_overflow``).
     """
-    if dtype is torch.float16 and rows.abs().max() > HALF_MAXIMUM:
+    may_overflow = dtype is torch.float16 and rows.dtype is not torch.float16
+    if may_overflow and rows.abs().max() > HALF_MAXIMUM:
         raise Failure(
             f"{name} holds values beyond the range of float16; export as bf16 or f32.",
             code="weights_overflow",
