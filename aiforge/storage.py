@@ -189,6 +189,8 @@ class Storage:
             else:
                 shutil.copy2(source, local)
         else:
+            if self.filesystem.get_file_info(self.full(path)).type == pafs.FileType.Directory:
+                local.mkdir(exist_ok=True)
             pafs.copy_files(self.full(path), str(local), source_filesystem=self.filesystem)
         return local
 

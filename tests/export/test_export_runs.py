@@ -11,35 +11,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from export_jobs import TRAINED, carry_out, completed_job, end, queue, queued_job, run_of
 from killed_export import PUBLISHED
 from wide_models import make_adapter
 
 from aiforge.errors import Conflict, InvalidInput, NotFound
 from aiforge.modeling.bases import resolve_base_model
 from aiforge.runtime.drivers import Driver
-from aiforge.schemas.common import new_id
-from aiforge.schemas.datasets import GenerateRequest
-from aiforge.schemas.exports import Export, ExportRequest, ExportStatus
-from aiforge.schemas.jobs import FineTuneRequest
-from aiforge.schemas.runs import Resources, RunStatus
+from aiforge.schemas.exports import Export, ExportStatus
+from aiforge.schemas.runs import RunStatus
 from aiforge.settings import Settings
-from aiforge.state import artifacts, datasets, exports, jobs, outcomes, runs, sources
+from aiforge.state import artifacts, exports, outcomes, runs
 from aiforge.state.access import LocalState
 from aiforge.state.store import Store
 from aiforge.storage import Storage, adapter_dir, export_dir, model_dir
 
 pytest.importorskip("llama_cpp")
-
-NONE = Resources()
-SYNCED = {
-    "revision": "abc",
-    "file_count": 1,
-    "skipped_count": 0,
-    "total_bytes": 1,
-    "snapshot": "sources/s/snapshots/abc",
-}
-GENERATED = {"train_count": 9, "validation_count": 1, "chunk_count": 4}
-TRAINED = {"steps": 3, "final_loss": 1.5}
 
 
 @pytest.fixture
@@ -66,52 +53,10 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_adapter(base, tmp_path_factory.mktemp("adapters") / "adapter", size=0.02)
 
 
-def end(state: LocalState, run_id: str, result: dict[str, object]) -> None:
-    state.call_sync(runs.start, run_id)
-    state.call_sync(outcomes.complete, run_id, 1, result)
-
-
-def queued_job(state: LocalState, method: str = "pissa") -> str:
-    new = sources.NewSource(
-        id=new_id("src"), name="s", type="git", include_patterns=[], exclude_patterns=[]
-    )
-    end(state, state.call_sync(sources.create, new, NONE).parsing_job_id, SYNCED)
-    request = GenerateRequest(name="d", source_ids=[new.id])
-    dataset = state.call_sync(datasets.create, request, NONE)
-    (run,) = state.call_sync(runs.waiting)
-    end(state, run.id, GENERATED)
-    wanted = FineTuneRequest(
-        project_name="Phi3 project", dataset_id=dataset.id, base_model="forge-tiny", method=method
-    )
-    return state.call_sync(jobs.create, wanted, NONE).id
-
-
 @pytest.fixture
 def job_id(state: LocalState, storage: Storage, adapter: Path) -> str:
     """A job that has completed."""
-    created = queued_job(state)
-    storage.upload(adapter, adapter_dir(created))
-    end(state, created, TRAINED)
-    for run in state.call_sync(runs.waiting):
-        state.call_sync(outcomes.cancel, run.id)
-    return created
-
-
-def queue(state: LocalState, job_id: str, quantization: str | None = "q8_0", **more: str) -> Export:
-    request = ExportRequest.model_validate({"quantization": quantization, **more})
-    return state.call_sync(exports.create, job_id, request, NONE)
-
-
-def run_of(state: LocalState, export: Export) -> str:
-    under_way = state.call_sync(runs.waiting) + state.call_sync(runs.active)
-    return next(run.id for run in under_way if run.resource_id == export.export_id)
-
-
-def carry_out(state: LocalState, settings: Settings, export: Export) -> Export:
-    run_id = run_of(state, export)
-    state.call_sync(runs.start, run_id)
-    assert Driver(settings, run_id, 1, state=state).join(120)
-    return state.call_sync(exports.get, export.export_id)
+    return completed_job(state, storage, adapter)
 
 
 def test_an_export_is_published_with_what_was_compared_of_it(
