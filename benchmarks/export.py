@@ -23,6 +23,7 @@ import json
 import os
 import resource
 import runpy
+import statistics
 import subprocess
 import sys
 import sysconfig
@@ -65,6 +66,7 @@ FAMILIES = {
     "gemma3_text": "Gemma3",
 }
 PEER = "convert_hf_to_gguf.py"
+REPEATS = 3
 
 
 def main() -> None:
@@ -103,13 +105,10 @@ def _writing(report: Report, directory: Path, options: argparse.Namespace) -> No
     shards = [path.stat().st_size for path in model.glob("*.safetensors")]
     size = sum(shards) / 1e6
     ours, theirs = directory / "ours.gguf", directory / "theirs.gguf"
-    # Both read what is in the page cache, so neither pays for the disk first.
-    _measure("ours", model, ours, None)
-    found = _median(lambda: _measure("ours", model, ours, None))
+    found = _measure("ours", model, ours, None)
     peer = None
     if options.converter:
-        _measure("peer", model, theirs, options.converter)
-        peer = _median(lambda: _measure("peer", model, theirs, options.converter))
+        peer = _measure("peer", model, theirs, options.converter)
     else:
         Console().print("[yellow]No --converter given; see the head of this file.[/]")
     name = f"Llama of {size / 2:.0f} M parameters, f16"
@@ -131,7 +130,7 @@ def _writing(report: Report, directory: Path, options: argparse.Namespace) -> No
         _compare_bytes(report, ours, theirs)
     adapter = directory / "adapter"
     _make_adapter(model, adapter)
-    merged = _median(lambda: _measure("merged", model, directory / "merged.gguf", None))
+    merged = _measure("merged", model, directory / "merged.gguf", None)
     report.add("the same with an adapter of rank 32 merged: wall", merged["wall"], "s")
     report.add(
         "the same with an adapter of rank 32 merged: peak",
@@ -215,30 +214,29 @@ def _measure(kind: str, model: Path, out: Path, converter: Path | None) -> dict[
     return measured
 
 
-def _median(measure: Callable[[], dict[str, float]]) -> dict[str, float]:
-    runs = sorted((measure() for _ in range(3)), key=lambda run: run["wall"])
-    return runs[1]
-
-
 def _child(kind: str, model: str, out: str, converter: Path | None) -> None:
-    """Write once; print seconds and bytes above what the imported libraries take."""
+    """Write again and again; print median seconds, and bytes above what is there before."""
     if kind == "peer":
         assert converter is not None
         _prepare_peer(converter)
         argv = [PEER, model, "--outfile", out, "--outtype", "f16"]
         work: Callable[[], object] = lambda: _run_peer(converter, argv)  # noqa: E731
     else:
-        # What a first use of the library imports is no part of writing either.
-        importlib.import_module("transformers.models.llama.modeling_llama")
-        load_tokenizer(BaseModel("model", model))
         adapter = Path(out).with_name("adapter") if kind == "merged" else None
         work = lambda: _write(Path(model), Path(out), adapter)  # noqa: E731
+    # The first time pays for what is imported late and for the page cache.
+    work()
+    runs = [_timed(work) for _ in range(REPEATS)]
+    keys = runs[0].keys()
+    print(json.dumps({key: statistics.median(run[key] for run in runs) for key in keys}))
+
+
+def _timed(work: Callable[[], object]) -> dict[str, float]:
     before, cpu = _reset_peak(), _cpu()
     started = time.perf_counter()
     work()
     wall = time.perf_counter() - started
-    peak = _status("VmHWM") - before
-    print(json.dumps({"wall": wall, "cpu": _cpu() - cpu, "peak": peak}))
+    return {"wall": wall, "cpu": _cpu() - cpu, "peak": _status("VmHWM") - before}
 
 
 def _write(model: Path, out: Path, adapter: Path | None) -> None:
