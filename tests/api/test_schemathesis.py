@@ -1,4 +1,4 @@
-"""Requests made up from the OpenAPI document: no 5xx, and no answer that it does not declare.
+"""Requests made up from the OpenAPI document: no 500, and no answer that it does not declare.
 
 The default run makes few requests to each operation. Hundreds are made by
 
@@ -17,7 +17,6 @@ import pytest
 import schemathesis
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
-from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_headers_conformance,
@@ -28,8 +27,14 @@ from served import World, add_dataset, fine_tune_body, local_client
 
 from aiforge.services import artifacts
 
+
+def no_fault_of_ours(context: Any, response: Any, case: Any) -> None:
+    """Nothing is answered with a 5xx; but that a dependency is away, 503, is no fault."""
+    assert response.status_code < 500 or response.status_code == 503, response.text
+
+
 CHECKS = [
-    not_a_server_error,
+    no_fault_of_ours,
     status_code_conformance,
     content_type_conformance,
     response_headers_conformance,
