@@ -23,7 +23,7 @@ CHANGES = pa.schema(
 )
 CHANGES_FILE = "changes.parquet"
 
-DEPTH = 50
+DEPTH = 200
 """Commits that the first fetch of a repository brings along; later ones bring what is new."""
 
 _MOST_NAMED = 100
