@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -77,6 +77,22 @@ def measure(engine: Generates, requests: int, max_new_tokens: int) -> Latency:
         requests=requests,
         tokens=tokens,
     )
+
+
+def details(timed: Latency, engine: Generates) -> dict[str, Any]:
+    """How latency was measured, for people."""
+    told: dict[str, Any] = {
+        "engine": engine.name,
+        "hardware": engine.hardware,
+        "dtype": engine.dtype,
+        "tokensPerSecond": timed.tokens_per_second,
+        "tokens": timed.tokens,
+    }
+    names = ("p50", "p95", "p99")
+    told["firstTokenMs"] = dict(zip(names, timed.first, strict=True))
+    if timed.per_token is not None:
+        told["perTokenMs"] = dict(zip(names, timed.per_token, strict=True))
+    return told
 
 
 def _time(engine: Generates, prompt: str, max_new_tokens: int) -> tuple[float, list[float]]:

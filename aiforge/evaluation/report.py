@@ -128,11 +128,20 @@ def _figures(figures: Figures) -> Iterator[str]:
         yield "The active model may have been trained on files that are held out here."
         yield ""
     if latency := figures["candidate"].details.get("latency"):
-        yield (
-            f"Latency: {latency['engine']} on {latency['hardware']} in {latency['dtype']}, "
-            f"{latency['tokensPerSecond']:.1f} tokens/s."
-        )
-        yield ""
+        yield from _latency("Latency", latency)
+        if served := latency.get("served"):
+            yield from _latency("As served", served)
+
+
+def _latency(what: str, told: Mapping[str, Any]) -> Iterator[str]:
+    if "engine" not in told:
+        return
+    first = told["firstTokenMs"]
+    yield (
+        f"{what}: {told['engine']} on {told['hardware']} in {told['dtype']}, first token after "
+        f"{first['p50']:.1f} ms (p95 {first['p95']:.1f}), {told['tokensPerSecond']:.1f} tokens/s."
+    )
+    yield ""
 
 
 def _figure(measured: ValidationMetrics, metric: str) -> str:

@@ -20,7 +20,7 @@ from aiforge.errors import AIForgeError, Cancelled, Failure
 from aiforge.evaluation import exam, humaneval
 from aiforge.evaluation.codebleu import LANGUAGES, codebleu
 from aiforge.evaluation.exam_items import ExamItem, cut_body
-from aiforge.evaluation.latency import Generates, Latency, measure
+from aiforge.evaluation.latency import details, measure
 from aiforge.evaluation.ledger import Ledger, Task, complete_all
 from aiforge.evaluation.sandbox import open_sandbox
 from aiforge.evaluation.statistics import mean_interval, pass_at_k
@@ -250,7 +250,7 @@ class Suite:
         timed = measure(engine, size.requests, size.max_new_tokens)
         metrics.latency = timed.first[0]
         metrics.samples["latency"] = timed.requests
-        metrics.details["latency"] = latency_details(timed, engine)
+        metrics.details["latency"] = details(timed, engine)
 
     def _opened(self, instruction: str, prompt: str) -> tuple[int, ...]:
         """Tokens of an instruction about a function, whose answer begins with its head."""
@@ -302,22 +302,6 @@ class TransformersEngine:
         """See ``latency.Generates``."""
         ids = self._generator.chat({"instruction": prompt})
         self._generator.complete([Prompt(ids)], Sampling(max_new_tokens), on_token)
-
-
-def latency_details(timed: Latency, engine: Generates) -> dict[str, Any]:
-    """How latency was measured, for people."""
-    details: dict[str, Any] = {
-        "engine": engine.name,
-        "hardware": engine.hardware,
-        "dtype": engine.dtype,
-        "tokensPerSecond": timed.tokens_per_second,
-        "tokens": timed.tokens,
-    }
-    names = ("p50", "p95", "p99")
-    details["firstTokenMs"] = dict(zip(names, timed.first, strict=True))
-    if timed.per_token is not None:
-        details["perTokenMs"] = dict(zip(names, timed.per_token, strict=True))
-    return details
 
 
 def code_of(text: str) -> tuple[str, str] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from aiforge.errors import NotFound
+from aiforge.errors import AIForgeError, NotFound
 from aiforge.evaluation import gate, report
 from aiforge.evaluation.compare import Comparison, Subject
 from aiforge.evaluation.ray_validate import compare_on_cluster
@@ -15,6 +15,7 @@ from aiforge.schemas.jobs import ValidationMetrics
 from aiforge.schemas.models import Model
 from aiforge.schemas.validations import GatePolicy
 from aiforge.services.context import RunContext
+from aiforge.services.served import latency_of
 from aiforge.state import jobs, models
 from aiforge.state.schema import finite
 from aiforge.state.validations import ValidateOutcome, ValidateSpec
@@ -36,6 +37,7 @@ def execute(context: RunContext) -> dict[str, Any]:
         context.on_cancel,
     ).metrics
     context.check_cancelled()
+    _add_served(context, spec, figures["candidate"], policy)
     for role, measured in figures.items():
         context.log(f"{role}: {_told(measured)}")
         for metric, reason in measured.not_measured.items():
@@ -62,6 +64,23 @@ def execute(context: RunContext) -> dict[str, Any]:
         artifact_ids=_artifacts(context, spec, report.chart(figures), text),
     )
     return outcome.model_dump(by_alias=False)
+
+
+def _add_served(
+    context: RunContext, spec: ValidateSpec, measured: ValidationMetrics, policy: GatePolicy
+) -> None:
+    """Latency through the serving engine as well, where the model is deployed already.
+
+    It stands beside the figure that the gate compares, which is of one engine for all models.
+    """
+    model = context.state.call_sync(models.of_job, spec.job_id)
+    try:
+        served = latency_of(model, context.settings.ollama_url, policy.measure.latency)
+    except AIForgeError as error:
+        context.log(f"Latency was not measured through Ollama: {error.message}", "warning")
+        return
+    if served is not None:
+        measured.details.setdefault("latency", {})["served"] = served
 
 
 def _champion(context: RunContext, spec: ValidateSpec) -> Model | None:
