@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import gguf
 
-from aiforge.errors import Failure
+from aiforge.errors import Failure, InvalidInput
 from aiforge.modeling.prompts import end_of_turn
 
 if TYPE_CHECKING:
@@ -175,6 +175,30 @@ def tokenizer_kind(declared: Mapping[str, Any]) -> tuple[str, str]:
     if pre is None:
         raise _refusal(f"it splits text by {' then '.join(expressions) or 'nothing'}")
     return "gpt2", pre
+
+
+def require_exportable_tokenizer(tokenizer_json: str) -> None:
+    """Refuse a base whose tokenizer llama.cpp does not have, before anyone trains it.
+
+    A file that declares no tokenizer at all passes: loading it says what is wrong with it.
+
+    Raises:
+        InvalidInput: With code ``not_exportable`` and ``field="baseModel"``.
+    """
+    try:
+        declared = json.loads(tokenizer_json)
+        if not isinstance(declared, dict) or not isinstance(declared.get("model"), dict):
+            return
+        tokenizer_kind(declared)
+    except ValueError:
+        return
+    except Failure as error:
+        raise InvalidInput(
+            f"The model could not be exported: {error.message}",
+            code="not_exportable",
+            field="baseModel",
+            error=error.message,
+        ) from error
 
 
 def _expressions(declared: Mapping[str, Any]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from aiforge.errors import Conflict, InvalidInput, NotFound
 from aiforge.export.architectures import require_exportable
+from aiforge.export.vocabulary import require_exportable_tokenizer
 from aiforge.modeling import bases
 from aiforge.modeling.bases import BaseModel
 from aiforge.modeling.linears import Shape
@@ -73,6 +74,8 @@ def draft(services: Services, request: FineTuneRequest, older: Job | None) -> Dr
     described = bases.read_config(base)
     # What could never be deployed is not trained either.
     require_exportable(described)
+    if base.is_local:
+        require_exportable_tokenizer(bases.tokenizer_json(base))
     shape = Shape.of(described) if described.get("hidden_size") else None
     _check_options(request, shape)
     if older is not None:

@@ -136,3 +136,10 @@ def test_a_base_that_could_not_be_exported_is_not_trained(
     answer = api.post("/v1/fine-tune", json=fine_tune_body(dataset_id, baseModel="odd"))
     assert (answer.status_code, answer.json()["detail"]["code"]) == (400, "not_exportable")
     assert "gemma2" in answer.json()["message"]
+    (model / "config.json").write_text(
+        '{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}'
+    )
+    (model / "tokenizer.json").write_text('{"model": {"type": "Unigram"}}')
+    answer = api.post("/v1/fine-tune", json=fine_tune_body(dataset_id, baseModel="odd"))
+    assert (answer.status_code, answer.json()["detail"]["code"]) == (400, "not_exportable")
+    assert "Unigram" in answer.json()["message"]

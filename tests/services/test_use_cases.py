@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from aiforge.errors import Conflict, InternalError, InvalidInput, NotFound, Unavailable
+from aiforge.errors import Conflict, InvalidInput, NotFound, Unavailable
 from aiforge.schemas.common import Page
 from aiforge.schemas.datasets import DatasetStatus, GenerateRequest
 from aiforge.schemas.jobs import FineTuneRequest
@@ -266,7 +266,7 @@ def test_a_gpu_that_hides_a_figure_is_still_listed() -> None:
 
 
 def test_the_request_side_imports_neither_torch_nor_ray() -> None:
-    names = "context, datasets, jobs, runs, sources, system, streams"
+    names = "context, datasets, exports, jobs, models, runs, sources, system, streams"
     code = (
         f"import sys; from aiforge.services import {names}; "
         "print([m for m in ('torch', 'ray', 'transformers', 'alembic') if m in sys.modules])"
@@ -275,7 +275,6 @@ def test_the_request_side_imports_neither_torch_nor_ray() -> None:
     assert found.stdout.strip() == "[]"
 
 
-def test_only_kinds_of_run_that_exist_have_work() -> None:
-    assert callable(work_of(RunKind.SYNC))
-    with pytest.raises(InternalError):
-        work_of(RunKind.DEPLOY)
+@pytest.mark.parametrize("kind", RunKind)
+def test_every_kind_of_run_has_work(kind: RunKind) -> None:
+    assert callable(work_of(kind))
