@@ -1,8 +1,9 @@
-"""RAFT datasets: speed of the whole path in one process, whole functions, honest distractors.
+"""RAFT datasets: speed of the whole path, whole functions, honest distractors, rebuilds, workers.
 
-The corpus is Python's standard library as it is installed. Peers, in the same run: the splitter of
-langchain, which the reference implementation of RAFT builds upon, fixed slices of characters, and
-the two ways in which peers choose distractors, by chance and plain BM25.
+The corpus is Python's standard library as it is installed. Peers, in the same run: the splitters
+of langchain, which the reference implementation of RAFT builds upon, and of synthetic-data-kit,
+fixed slices of characters, and the two ways in which peers choose distractors, by chance (the
+reference implementation) and plain BM25; synthetic-data-kit chooses none.
 
     python benchmarks/raft.py [--quick] [--json PATH]
 """
@@ -10,7 +11,6 @@ the two ways in which peers choose distractors, by chance and plain BM25.
 from __future__ import annotations
 
 import random
-import resource
 import sysconfig
 import tempfile
 import time
@@ -19,17 +19,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+import raft_scale
 from common import Goal, Report, arguments
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tree_sitter import Node
 
 from aiforge.languages import parse
-from aiforge.raft.build import Build, SnapshotRef
 from aiforge.raft.chunking import split_file
 from aiforge.raft.distractors import Corpus
 from aiforge.raft.drafting import balanced, draft_questions
 from aiforge.raft.questions import Unanswerable, render
-from aiforge.raft.stages import Block, chunk_file, map_here
+from aiforge.raft.stages import Block, chunk_file
 from aiforge.raft.tokens import TokenCounter, token_counter
 from aiforge.schemas.datasets import RaftConfig
 from aiforge.sources.sync import SyncResult, sync_local
@@ -60,36 +60,33 @@ def main() -> None:
         )
         texts = _texts(storage, synced)
         tokenizer_json = _tokenizer(texts)
-        _whole_path(report, storage, synced, tokenizer_json, 1500 if options.quick else 10_000)
+        examples = 1500 if options.quick else 10_000
+        cold = _whole_path(report, storage, synced, tokenizer_json, examples)
+        report.add("whole path: peak memory", raft_scale.peak_memory(), "MiB")
+        given = (CONFIG, tokenizer_json, examples)
+        raft_scale.rebuild(report, storage, synced.snapshot, *given, cold)
         sample = random.Random(0).sample(texts, min(len(texts), 150 if options.quick else 600))
         _whole_functions(report, sample, token_counter(tokenizer_json))
         _false_negatives(report, sample, token_counter(tokenizer_json))
-    report.add("peak memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "MiB")
+        raft_scale.teacher(report, sample, tokenizer_json, options.quick)
+        raft_scale.workers(report, storage, synced.snapshot, *given)
     report.finish(options.json)
 
 
 def _whole_path(
     report: Report, storage: Storage, synced: SyncResult, tokenizer_json: str, examples: int
-) -> None:
-    start = time.process_time()
-    result = Build(
-        storage,
-        "ds-1",
-        [SnapshotRef("src-1", synced.snapshot)],
-        CONFIG,
-        examples,
-        "alpaca",
-        tokenizer_json,
-        map_here,
-        lambda _fraction, _stage, _made: None,
-    ).run()
-    seconds = time.process_time() - start
+) -> float:
+    """One cold build in this process; returns its CPU seconds."""
+    result, seconds = raft_scale.build_here(
+        storage, synced.snapshot, CONFIG, tokenizer_json, examples
+    )
     made = result.train_count + result.validation_count
     report.add("corpus", synced.file_count, "files")
     report.add("whole path", synced.file_count / seconds, "files/CPU-s", goal=Goal(">=", 120))
     report.add("whole path", result.chunk_count / seconds, "chunks/CPU-s")
     report.add("whole path", made / seconds, "examples/CPU-s", goal=Goal(">=", 550))
     report.add("quality", result.quality or 0.0, "")
+    return seconds
 
 
 def _whole_functions(report: Report, texts: Sequence[str], counter: TokenCounter) -> None:
@@ -105,7 +102,11 @@ def _whole_functions(report: Report, texts: Sequence[str], counter: TokenCounter
     if langchain := _langchain(characters):
         peers["langchain"] = langchain
     else:
-        print("No row for langchain: langchain-text-splitters is not installed.")
+        print("No row for langchain: pip install langchain-text-splitters")
+    if kit := _synthetic_data_kit(characters):
+        peers["synthetic-data-kit"] = kit
+    else:
+        print("No row for synthetic-data-kit: pip install --no-deps synthetic-data-kit")
     for name, splitter in peers.items():
         theirs, their_seconds = _timed(splitter, texts)
         report.add(
@@ -225,6 +226,25 @@ def _langchain(characters: int) -> Callable[[str], Bounds] | None:
             ends.append((position, position + len(part)))
             position += len(part)
         return ends
+
+    return split
+
+
+def _synthetic_data_kit(characters: int) -> Callable[[str], Bounds] | None:
+    try:
+        from synthetic_data_kit.utils.text import split_into_chunks
+    except ImportError:
+        return None
+
+    def split(text: str) -> Bounds:
+        found, position = [], 0
+        for part in split_into_chunks(text, chunk_size=characters):
+            # Chunks may begin with the last sentences of the one before.
+            start = text.find(part, max(0, position - len(part)))
+            if start >= 0:
+                found.append((start, start + len(part)))
+                position = start + len(part)
+        return found
 
     return split
 
