@@ -198,9 +198,9 @@ class _Splitter:
     def _append(self, windows: list[_Window], part: _Window) -> None:
         before = windows[-1] if windows else None
         if before is not None and self.fits(before.start, part.end):
+            sealed = before.sealed or part.sealed
             # A brace alone is of no use to anyone, so that not even a seal keeps it apart.
-            lone = _SIGNS_ONLY.match(self.data, part.start, part.end)
-            if lone or not (before.sealed or part.sealed):
+            if not sealed or _SIGNS_ONLY.match(self.data, part.start, part.end):
                 before.end = part.end
                 return
         windows.append(part)

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from aiforge.raft.names import Names, hashed
+from aiforge.raft.names import Names, hashed, sensed
 from aiforge.raft.questions import description_of, is_test, local_kinds
 from aiforge.raft.records import DRAFTS, Chunk, Draft
 from aiforge.raft.selection import balanced_order, select
@@ -35,15 +35,15 @@ def names_of(chunk: Chunk) -> NamesOfChunk:
     found = NamesOfChunk([], [])
     names = found.names
     for fact in chunk.facts:
-        names.append(hashed("qualified", fact.qualified))
+        names.append(sensed("qualified", fact.qualified))
         names.append(_at(chunk, fact.qualified))
         if fact.doc:
             names.append(hashed("description", description_of(fact)))
         if fact.kind != "section" and not is_test(chunk.path, fact):
-            names.append(hashed("defined", fact.name))
+            names.append(sensed("defined", fact.name))
             if fact.qualified == fact.name or chunk.language == "java":
-                found.callables.append(hashed("callable", fact.name))
-            names += [hashed("caller", name) for name in fact.calls if name != fact.name]
+                found.callables.append(sensed("callable", fact.name))
+            names += [sensed("caller", name) for name in fact.calls if name != fact.name]
     return found
 
 
@@ -73,8 +73,8 @@ class Census:
         """
         facts = [fact for chunk in chunks for fact in chunk.facts]
         called = {name for fact in facts for name in fact.calls}
-        callables = self.callables.within(_array(hashed("callable", name) for name in called))
-        asked = _array(hashed(sense, name) for name in called for sense in ("defined", "caller"))
+        callables = self.callables.within(_array(sensed("callable", name) for name in called))
+        asked = _array(sensed(sense, name) for name in called for sense in ("defined", "caller"))
         return Counts(self.names.within(np.concatenate([held, asked])), callables)
 
 
@@ -87,11 +87,11 @@ class Counts:
 
     def count(self, sense: str, name: str) -> int:
         """How often a name occurs in a sense."""
-        return self.names.get(hashed(sense, name), 1)
+        return self.names.get(sensed(sense, name), 1)
 
     def is_unique(self, name: str) -> bool:
         """Whether a call of this plain name can mean one definition only."""
-        if len(name) <= 3 or self.callables.get(hashed("callable", name), 0) != 1:
+        if len(name) <= 3 or self.callables.get(sensed("callable", name), 0) != 1:
             return False
         return self.count("defined", name) == 1
 

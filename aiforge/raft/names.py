@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import xxhash
@@ -16,6 +17,12 @@ def hashed(*parts: str) -> int:
 
 
 _AT_ONCE = 1 << 23
+
+
+@lru_cache(maxsize=1 << 16)
+def sensed(sense: str, name: str) -> int:
+    """The hash of a name in a sense, remembered, as the same names come again and again."""
+    return hashed(sense, name)
 
 
 @dataclass(frozen=True)

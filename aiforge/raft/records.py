@@ -205,4 +205,9 @@ class Draft:
 
 def rows_table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     """Rows as a table; keys that a row lacks become null."""
-    return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    listed = list(rows)
+    columns = [[row.get(name) for row in listed] for name in schema.names]
+    return pa.table(
+        [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)],
+        schema=schema,
+    )

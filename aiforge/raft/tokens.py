@@ -81,6 +81,13 @@ class TokenCounter:
         tokenizer_json: Content of a ``tokenizer.json``.
     """
 
+    _numbers: _Numbers
+    _sizes: NDArray[np.int64]
+    _widths: NDArray[np.int64]
+    _texts: list[str]
+    _terms: NDArray[np.uint32]
+    _term_counts: NDArray[np.int64]
+
     def __init__(self, tokenizer_json: str) -> None:
         # Texts are short and builds run in several processes: threads would only cost time here.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -113,10 +120,11 @@ class TokenCounter:
         self, parts: Sequence[NDArray[np.int32]]
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         """What ``terms.flat_terms`` gives for texts, of their pieces."""
-        self._terms += [terms_of(piece) for piece in self._texts[len(self._terms) :]]
-        counts = np.fromiter(map(len, self._terms), np.int64, len(self._terms))
+        fresh = [terms_of(piece) for piece in self._texts[len(self._term_counts) :]]
+        counts = np.append(self._term_counts, np.array(list(map(len, fresh)), np.int64))
+        every = np.append(self._terms, np.array(list(chain.from_iterable(fresh)), np.uint32))
+        self._term_counts, self._terms = counts, every
         starts = np.append(0, np.cumsum(counts))
-        every = np.fromiter(chain.from_iterable(self._terms), np.uint32, int(starts[-1]))
         pieces = np.concatenate([np.zeros(0, np.int32), *parts])
         sizes = counts[pieces]
         ends = np.append(0, np.cumsum(sizes))
@@ -135,8 +143,9 @@ class TokenCounter:
         self._numbers = _Numbers()
         self._sizes = np.zeros(0, np.int64)
         self._widths = np.zeros(0, np.int64)
-        self._texts: list[str] = []
-        self._terms: list[list[int]] = []
+        self._texts = []
+        self._terms = np.zeros(0, np.uint32)
+        self._term_counts = np.zeros(0, np.int64)
 
     @property
     def is_large(self) -> bool:
