@@ -31,6 +31,8 @@ from aiforge.storage import Storage
 _TEACHER = Path(__file__).parents[1] / "tests" / "raft" / "teacher_server.py"
 _LATENCY = 0.2
 _SLOTS = 64
+# Of the files that are changed; some have no function that could be.
+_SHARE = 0.033
 _DEF = re.compile(r"^( *)def \w+\(.*\):\n", re.MULTILINE)
 
 
@@ -93,15 +95,22 @@ def _changed_tree(storage: Storage, snapshot: str, tree: Path) -> int:
         table = pq.read_table(path, columns=["path", "content"])
         names, contents = (table.column(name).to_pylist() for name in ("path", "content"))
         for name, text in zip(names, contents, strict=True):
-            found = list(_DEF.finditer(text))
-            if found and rng.random() < 0.03 * 1.1:
-                at = rng.choice(found)
-                text = f"{text[: at.end()]}{at[1]}    changed = True\n{text[at.end() :]}"
-                changed += 1
+            if rng.random() < _SHARE:
+                before, text = text, with_a_function_changed(text, rng)
+                changed += before != text
             target = tree / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")
     return changed
+
+
+def with_a_function_changed(text: str, rng: random.Random) -> str:
+    """Python source with one more line in one function; as it is where there is none."""
+    found = list(_DEF.finditer(text))
+    if not found:
+        return text
+    at = rng.choice(found)
+    return f"{text[: at.end()]}{at[1]}    changed = True\n{text[at.end() :]}"
 
 
 def workers(
