@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from served import EXPORTED, World, add_dataset, fine_tune_body
+from served import EXPORTED, SYNCED, World, add_dataset, fine_tune_body
 
 from aiforge.errors import NotFound, Unavailable
 from aiforge.schemas.missions import (
@@ -19,14 +20,26 @@ from aiforge.schemas.missions import (
     RecommendedAction,
     Watcher,
 )
-from aiforge.schemas.runs import Run, RunKind
+from aiforge.schemas.runs import Resources, Run, RunKind
 from aiforge.services.context import Services
 from aiforge.services.overseer import Overseer
 from aiforge.services.watchers import Found, Quiet, Watching
 from aiforge.services.watchers.alerts import DatasetQuality, FailedJobs
 from aiforge.services.watchers.base import Attachment, Finding
+from aiforge.services.watchers.deploy import Deploy
 from aiforge.services.watchers.platform import FullDisk, StalledQueue
-from aiforge.state import artifacts, jobs, mission_policies, missions, models, outcomes, runs
+from aiforge.services.watchers.retrain import Retrain
+from aiforge.state import (
+    artifacts,
+    deployments,
+    jobs,
+    mission_policies,
+    missions,
+    models,
+    outcomes,
+    runs,
+    sources,
+)
 from aiforge.state.missions import Expectation, Proposal
 
 
@@ -416,3 +429,175 @@ def test_an_activation_that_fails_is_never_shown_as_success(
     assert (failed["status"], failed["error_code"]) == ("failed", "probe_failed")
     with pytest.raises(NotFound):
         state.call_sync(models.active, "p")
+
+
+def measured(perplexity: float, tokens: int = 4000) -> dict[str, Any]:
+    return {"perplexity": perplexity, "bits_per_byte": 1.0, "scored_tokens": tokens}
+
+
+def validated(world: World, job_id: str, **outcome: Any) -> None:
+    """Complete the validation that follows a training."""
+    state = world.services.state
+    (run,) = [
+        one
+        for one in state.call_sync(runs.waiting)
+        if one.kind is RunKind.VALIDATE and one.spec["jobId"] == job_id
+    ]
+    values = {"metrics": measured(10.0), "baseline": measured(20.0), "passed": True}
+    complete(world, run.id, values | {"policy": "tiny"} | outcome)
+
+
+def test_a_first_version_that_passed_its_gate_is_proposed(world: World, job_id: str) -> None:
+    assert look(world, Deploy()) == []
+    validated(world, job_id)
+
+    (mission,) = look(world, Deploy())
+
+    model = world.services.state.call_sync(models.of_job, job_id)
+    assert model is not None
+    assert mission.recommended_action.parameters == {"modelId": model.id}
+    assert mission.confidence >= 90
+    assert mission.evidence["gain"] == pytest.approx(0.69315)
+    assert [link.name for link in mission.artifacts] == [
+        "Performance Trend",
+        "Validation comparison",
+    ]
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        {"passed": False},
+        {"metrics": measured(30.0)},
+        {"metrics": measured(19.9), "baseline": measured(20.0)},
+        {"metrics": measured(10.0, tokens=40)},
+        {"baseline": None},
+    ],
+)
+def test_a_version_that_is_no_better_or_hardly_measured_is_not_proposed(
+    world: World, job_id: str, outcome: dict[str, Any]
+) -> None:
+    validated(world, job_id, **outcome)
+
+    assert look(world, Deploy()) == []
+
+
+@pytest.fixture
+def active(api: httpx.Client, world: World, job_id: str) -> str:
+    """The id of the project's active model."""
+    state = world.services.state
+    model = state.call_sync(models.of_job, job_id)
+    assert model is not None
+    validated(world, job_id)
+    run = state.call_sync(deployments.activate, model.id, "ann", None, Resources())
+    complete(world, run.id, DEPLOYED)
+    return model.id
+
+
+def resync(world: World, source_id: str, revision: str) -> None:
+    """As if the source had been synced after new commits."""
+    run = world.services.state.call_sync(sources.sync, source_id, Resources())
+    complete(world, run.id, SYNCED | {"revision": revision})
+
+
+def drift(changed: float, held_out: float, examples: int = 60) -> dict[str, Any]:
+    def loss(mean: float) -> dict[str, Any]:
+        return {
+            "mean": mean,
+            "standard_error": 0.05,
+            "examples": examples,
+            "tokens": 40 * examples,
+            "perplexity": math.exp(mean),
+        }
+
+    return {
+        "model_id": "any",
+        "changed": loss(changed),
+        "held_out": loss(held_out),
+        "changed_chunks": 30,
+        "changed_share": 0.1,
+        "changed_files": ["new.py"],
+        "commits": [{"id": "c" * 40, "subject": "Add it"}],
+    }
+
+
+def drift_run(world: World) -> Run:
+    (run,) = [one for one in waiting(world) if one.kind is RunKind.DRIFT]
+    return run
+
+
+@pytest.fixture
+def source_id(api: httpx.Client, dataset_id: str) -> str:
+    return str(api.get(f"/datasets/{dataset_id}").json()["sourceIds"][0])
+
+
+def test_new_commits_are_measured_and_then_proposed_with_what_was_measured(
+    world: World, active: str, source_id: str, dataset_id: str
+) -> None:
+    assert look(world, Retrain()) == []
+    assert not waiting(world)
+    resync(world, source_id, "newer")
+    for _ in range(2):
+        assert look(world, Retrain()) == []
+    complete(world, drift_run(world).id, drift(changed=3.0, held_out=2.0))
+
+    (mission,) = look(world, Retrain())
+
+    assert mission.evidence["effect"] == pytest.approx(1.0)
+    assert mission.evidence["expectedBasis"].startswith("its perplexity on held-out code")
+    assert "falls from 20.09 to about 7.39" in mission.reasoning.expected_outcome
+    assert mission.confidence > 80
+    parameters = mission.recommended_action.parameters
+    assert parameters["datasetId"] == dataset_id
+    assert parameters["dataset"]["sourceIds"] == [source_id]
+    assert (mission.related_model_ids, mission.related_dataset_ids) == ([active], [dataset_id])
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        drift(changed=2.0, held_out=2.0),
+        drift(changed=2.05, held_out=2.0),
+        drift(changed=9.0, held_out=2.0, examples=5),
+        drift(changed=1.0, held_out=2.0) | {"changed": None, "unmeasured": "Too little."},
+    ],
+)
+def test_commits_that_surprise_nobody_raise_nothing(
+    world: World, active: str, source_id: str, found: dict[str, Any]
+) -> None:
+    resync(world, source_id, "newer")
+    look(world, Retrain())
+    complete(world, drift_run(world).id, found)
+
+    assert look(world, Retrain()) == []
+
+
+def test_what_a_retraining_changed_is_measured_on_the_same_examples(
+    api: httpx.Client, world: World, active: str, source_id: str
+) -> None:
+    state = world.services.state
+    resync(world, source_id, "newer")
+    look(world, Retrain())
+    complete(world, drift_run(world).id, drift(changed=3.0, held_out=2.0))
+    (mission,) = look(world, Retrain())
+    assert api.post(f"/missions/{mission.id}/approve").status_code == 200
+    look(world)
+    world.finish(execution(world, mission)["dataset_id"])
+    look(world)
+    world.finish(execution(world, mission)["job_id"])
+    look(world)
+    look(world)
+    again = drift_run(world)
+    assert again.spec["adapterPath"].startswith(f"jobs/{execution(world, mission)['job_id']}/")
+    complete(world, again.id, drift(changed=2.2, held_out=2.0))
+
+    look(world)
+
+    outcome = state.call_sync(missions.get, mission.id).outcome
+    assert outcome is not None
+    assert (outcome.before, outcome.after) == (
+        pytest.approx(math.exp(3.0)),
+        pytest.approx(math.exp(2.2)),
+    )
+    assert outcome.met is True
+    assert api.get("/projects/p/track-record").json()["met"] == 1

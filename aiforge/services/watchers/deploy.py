@@ -12,7 +12,7 @@ from aiforge.services.confidence import Estimate, of_difference
 from aiforge.services.context import Services
 from aiforge.services.watchers import charts
 from aiforge.services.watchers.base import Attachment, Finding, Found, Quiet
-from aiforge.state import models, validations
+from aiforge.state import jobs, models
 from aiforge.state.missions import NO_MODEL, Expectation, Proposal
 
 TOKEN_DEVIATION = 3.0
@@ -54,7 +54,7 @@ class Deploy:
 
 async def _validation(services: Services, model: Model) -> Validation | None:
     try:
-        return await services.state.call(validations.get, model.job_id)
+        return await services.state.call(jobs.validation, model.job_id)
     except NotFound:
         return None
 
