@@ -1,4 +1,4 @@
-"""``aiforge demo``: the main job from a repository to a measured model, through the front door.
+"""``aiforge demo``: the main job from a repository to a model that answers, through the front door.
 
 Whatever an earlier demo made of the same revision and recipe is used again.
 """
@@ -6,6 +6,7 @@ Whatever an earlier demo made of the same revision and recipe is used again.
 from __future__ import annotations
 
 import hashlib
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,13 +18,20 @@ from rich.table import Table
 
 from aiforge.cli.plots import loss_curve
 from aiforge.cli.progress import follow_dataset, follow_job, follow_source
-from aiforge.client import AIForge, Dataset, Job, Source
+from aiforge.client import AIForge, Dataset, Job, Model, Source
 from aiforge.errors import AIForgeError, Conflict, InvalidInput, NotFound
 from aiforge.schemas.batch import Recipe
+from aiforge.schemas.exports import Quantization
 from aiforge.schemas.jobs import JobConfig, JobStatus, Validation
+from aiforge.schemas.models import ModelStatus, Sample
 from aiforge.settings import config_dir, read_yaml
 
 T = TypeVar("T")
+
+QUANTIZATION: Quantization = "q8_0"
+"""A small model keeps what it learned in this type, and it is made within seconds."""
+
+ANSWER_TOKENS = 64
 
 
 @dataclass
@@ -35,6 +43,9 @@ class Story:
     job: Job
     validation: Validation | None
     plot: Path
+    model: Model
+    sample: Sample | None
+    answer: str
     seconds: dict[str, float] = field(default_factory=dict)
     reused: set[str] = field(default_factory=set)
 
@@ -94,7 +105,21 @@ class Demo:
         history = self._forge.jobs.metrics(job.id)
         plot = loss_curve(history, f"{job.project_name}: {job.id}", plot_dir / f"{job.id}.png")
         validation = self._timed("validation", lambda: self._validation(job))
-        return Story(source, dataset, job, validation, plot, self._seconds, self._reused)
+        model = self._timed("deployment", lambda: self._model(job))
+        sample = self._sample(model)
+        answer = self._timed("answer", lambda: self._answer(model, sample))
+        return Story(
+            source,
+            dataset,
+            job,
+            validation,
+            plot,
+            model,
+            sample,
+            answer,
+            self._seconds,
+            self._reused,
+        )
 
     def cancel(self) -> None:
         """Cancel the job that was being trained, if any."""
@@ -182,6 +207,42 @@ class Demo:
         self._running = None
         return job
 
+    def _model(self, job: Job) -> Model:
+        """The job's model, active: through Ollama where there is one, else by llama.cpp."""
+        models = self._forge.models.list(project_name=job.project_name, limit=500)
+        model = next(model for model in models if model.job_id == job.id)
+        self._heading("Model", f"{model.name}, {model.id}")
+        if model.status == ModelStatus.ACTIVE and not self._fresh:
+            self._reuse("deployment", model.id)
+            return model
+        with self._console.status("exporting and comparing it with the trained model"):
+            export = self._forge.exports.create(job.id, quantization=QUANTIZATION)
+        self._say(f"exported as {export.quantization}, {(export.size or 0) / 1e6:.1f} MB, compared")
+        if self._forge.system.status().ollama.status == "running":
+            with self._console.status("deploying it to Ollama"):
+                model = model.deploy(reason="demo")
+            self._say(f"deployed to Ollama as {model.ollama_name}, verified there")
+        with self._console.status("activating it"):
+            model = model.activate(reason="demo")
+        self._say(f"active, answers by {model.engine}")
+        return model
+
+    def _sample(self, model: Model) -> Sample | None:
+        """One question that was answered by the base model as well when this one was activated."""
+        for change in reversed(model.history()):
+            if change.model_id == model.id and (sample := change.detail.get("sample")):
+                return Sample.model_validate(sample)
+        return None
+
+    def _answer(self, model: Model, sample: Sample | None) -> str:
+        question = sample.question if sample else "What does this project do?"
+        self._heading("Answer", question)
+        with self._console.status("asking the model"):
+            answer = self._forge.chat.complete(
+                model.project_name, question, max_tokens=ANSWER_TOKENS, temperature=0
+            )
+        return answer.choices[0].message.content.strip()
+
     def _validation(self, job: Job) -> Validation | None:
         self._heading("Validation", "base and tuned model on held-out files")
         try:
@@ -238,6 +299,11 @@ def _rows(story: Story) -> Iterator[tuple[str, str]]:
         yield "gate", f"{'passed' if measured.passed else 'not passed'} ({measured.policy})"
     yield "adapter", str(job.result.get("adapterPath", "none"))
     yield "loss curve", str(story.plot)
+    yield "model", f"{story.model.name} ({story.model.id}), answers by {story.model.engine}"
+    if story.sample is not None:
+        yield "asked", story.sample.question
+        yield "base model", story.sample.base or "(not asked: too large)"
+    yield "tuned model", story.answer
     yield (
         "time",
         ", ".join(
@@ -264,6 +330,8 @@ def next_steps(story: Story, url: str) -> list[str]:
         f"curl -s {url}/jobs/{story.job.id}",
         f"curl -s '{url}/jobs/{story.job.id}/logs?tail=20'",
         f"curl -s {url}/datasets/{story.dataset.id}",
+        f'aiforge chat {shlex.quote(story.model.project_name)} "What does this project do?"',
+        f"aiforge model show {story.model.id}",
         f"aiforge train my-project --dataset {story.dataset.id} --epochs 3",
         "aiforge down",
     ]

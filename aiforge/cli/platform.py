@@ -166,7 +166,7 @@ def demo(
         bool, typer.Option("--fresh", help="Make everything anew, reuse nothing.")
     ] = False,
 ) -> None:
-    """From a git repository to a fine-tuned, measured model, in a few minutes.
+    """From a git repository to a fine-tuned, measured model that answers, in a few minutes.
 
     Starts the platform if none runs, and goes through its REST interface only.
     """
@@ -191,6 +191,10 @@ def demo(
         "jobId": story.job.id,
         "validation": story.validation and story.validation.model_dump(mode="json"),
         "plot": str(story.plot),
+        "modelId": story.model.id,
+        "engine": story.model.engine,
+        "sample": story.sample and story.sample.model_dump(mode="json"),
+        "answer": story.answer,
         "seconds": {part: round(value, 1) for part, value in story.seconds.items()},
     }
     cli.show(body, lambda console: console.print("\n", summary(story)))

@@ -1,4 +1,4 @@
-"""The whole road from a repository to a measured model, as a newcomer walks it."""
+"""The whole road from a repository to a model that answers, as a newcomer walks it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def repository(make_repository: Callable[[Mapping[str, str | bytes]], Path]) -> 
 
 @pytest.mark.cluster
 @pytest.mark.timeout(400)
-def test_demo_goes_from_repository_to_measured_model_and_reuses_it(
+def test_demo_goes_from_repository_to_answering_model_and_reuses_it(
     platform: Platform, repository: Path, tmp_path: Path
 ) -> None:
     recipe = tmp_path / "recipe.yaml"
@@ -82,10 +82,16 @@ def test_demo_goes_from_repository_to_measured_model_and_reuses_it(
     assert (Path(job["result"]["adapterPath"]) / "adapter_model.safetensors").exists()
     measured = httpx.get(f"{platform.url}/jobs/{story['jobId']}/validation").json()
     assert measured["metrics"]["perplexity"] < measured["baseline"]["perplexity"]
+    model = httpx.get(f"{platform.url}/models/active").json()
+    assert (model["id"], model["jobId"]) == (story["modelId"], story["jobId"])
+    assert story["answer"]
+    assert story["sample"]["question"]
     history = httpx.get(f"{platform.url}/jobs/{story['jobId']}/metrics").json()
     assert history["steps"] == list(range(1, job["metrics"]["totalSteps"] + 1))
     assert second.returncode == 0, second.stderr
-    assert json.loads(second.stdout)["jobId"] == story["jobId"]
+    again = json.loads(second.stdout)
+    assert (again["jobId"], again["modelId"]) == (story["jobId"], story["modelId"])
+    assert again["answer"] == story["answer"]
     assert seconds < sum(story["seconds"].values())
 
 
