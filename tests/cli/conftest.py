@@ -1,5 +1,6 @@
 """The server that these tests talk to."""
 
+from deployed import double, gguf, ollama_url, platform  # noqa: F401
 from served import (  # noqa: F401
     api,
     app,
