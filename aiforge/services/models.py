@@ -43,12 +43,14 @@ _AWAY = frozenset(
         "ollama_interrupted",
         "ollama_disk_full",
         "ollama_busy",
+        "ollama_failed",
+        "ollama_blob_lost",
         "disk_full",
         "llama_cpp_missing",
         "model_too_large",
     }
 )
-"""Codes of failed runs that say that something is away or full."""
+"""Codes of failed runs that say that something is away, full or ill."""
 
 _FAULTS = frozenset({"internal_error", "driver_lost", "gguf_unreadable", "base_model_unreadable"})
 """Codes of failed runs that no state of a resource is to blame for."""
