@@ -17,7 +17,7 @@ from ray import cloudpickle
 
 from aiforge.evaluation.ray_validate import compare_on_cluster
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True)
