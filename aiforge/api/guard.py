@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -36,13 +37,25 @@ _NOBODY = Principal(id="anonymous", name="anonymous", kind="token", scopes=froze
 _AUDITED = frozenset({401, 403, 409, 500, 503})
 _SCHEMES = ("bearer",)
 
+Counting = asyncio.Future[dict[str, str]]
+"""Gives the headers that tell what is left of a quota, or raises that nothing is."""
+
 log = logging.getLogger(__name__)
+
+
+class _NotLetPassError(Exception):
+    """Ends an answer that has not begun; no handler of the application takes it for its own."""
+
+    def __init__(self, refusal: AIForgeError) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
 
 
 class Guard:
     """Authenticates every request, checks its scope, counts it, and has it audited.
 
-    In development everyone is ``LOCAL``, who may do everything.
+    What changes something is counted first. What only reads is counted while it reads, and
+    answered once that is done. In development everyone is ``LOCAL``, who may do everything.
 
     Args:
         services: Gives the services, which come after the application is made.
@@ -61,21 +74,28 @@ class Guard:
         match = scopes.TABLE.find(scope["method"], scope["path"])
         action = match.route if match else f"{scope['method']} {scope['path']}"
         principal = LOCAL
-        limits: dict[str, str] = {}
+        counting: Counting | None = None
         try:
             if services.settings.env != "development":
                 principal = _NOBODY
                 if action not in scopes.OPEN:
                     principal = await services.access.principal(_credential(scope))
-                    limits = await _count(services, principal, scope)
+                    counting = _begin_to_count(services, principal, scope)
+                    if scope["method"] not in SAFE:
+                        await counting
                     await _authorise(services, principal, scope, match)
         except AIForgeError as error:
             origin = _origin(scope, services, principal, action)
-            return await self._refuse(services, origin, error, scope)(scope, receive, send)
+            refusal = await _weightier(counting, error)
+            return await self._refuse(services, origin, refusal, scope)(scope, receive, send)
         origin = _origin(scope, services, principal, action)
         state = scope.setdefault("state", {})
         state["principal"], state["origin"] = principal, origin
-        return await self.app(scope, receive, self._watched(services, scope, origin, limits, send))
+        watched = self._watched(services, scope, origin, counting, send)
+        try:
+            await self.app(scope, receive, watched)
+        except _NotLetPassError as stop:
+            await self._refuse(services, origin, stop.refusal, scope)(scope, receive, send)
 
     def _refuse(
         self, services: Services, origin: Origin, error: AIForgeError, scope: Scope
@@ -91,18 +111,18 @@ class Guard:
         services: Services,
         scope: Scope,
         origin: Origin,
-        limits: dict[str, str],
+        counting: Counting | None,
         send: Send,
     ) -> Send:
         """Adds what is left of the quota to the answer, and audits one that changed nothing."""
         method = scope["method"]
-        if not limits and method in SAFE:
+        if counting is None and method in SAFE:
             return send
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start":
-                if limits:
-                    MutableHeaders(scope=message).update(limits)
+                if counting is not None:
+                    MutableHeaders(scope=message).update(await _counted(counting))
                 if message["status"] in _AUDITED:
                     self._audit(services, origin, method, message["status"])
             await send(message)
@@ -217,6 +237,30 @@ async def _authorise(
         if not visible:
             noun = match.resource_id.partition("-")[0][:16]
             raise NotFound(f"There is no {match.resource_id}.", code=f"{noun}_not_found")
+
+
+def _begin_to_count(services: Services, principal: Principal, scope: Scope) -> Counting:
+    counting = asyncio.ensure_future(_count(services, principal, scope))
+    # Where nobody waits for it in the end, as when a client goes away, its error is no news.
+    counting.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return counting
+
+
+async def _counted(counting: Counting) -> dict[str, str]:
+    try:
+        return await counting
+    except AIForgeError as refusal:
+        raise _NotLetPassError(refusal) from refusal
+
+
+async def _weightier(counting: Counting | None, error: AIForgeError) -> AIForgeError:
+    """The error of the count where there is one: who sends too much learns nothing else."""
+    if counting is not None:
+        try:
+            await counting
+        except AIForgeError as refusal:
+            return refusal
+    return error
 
 
 async def _count(services: Services, principal: Principal, scope: Scope) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from typing import Any
 
@@ -22,6 +23,8 @@ NAME = "limiter"
 ANSWER_SECONDS = 0.5
 PAUSE_SECONDS = 0.5
 """How long nobody is asked after the actor did not answer, so that requests don't wait in turn."""
+
+MOST_REFUSED = 10_000
 
 _log = logging.getLogger(__name__)
 
@@ -45,10 +48,33 @@ class RayLimiter:
         self._quotas = quotas(settings)
         self._handle: Any = None
         self._resume = 0.0
+        self._refused: dict[tuple[str, Bucket], float] = {}
 
     async def hit(self, principal: str, bucket: Bucket) -> Verdict | None:
+        if refusal := self._still_refused(principal, bucket):
+            return refusal
         if time.monotonic() < self._resume:
             return None
+        verdict = await self._ask(principal, bucket)
+        if verdict is not None and not verdict.allowed:
+            if len(self._refused) >= MOST_REFUSED:
+                self._refused.clear()
+            self._refused[principal, bucket] = time.monotonic() + verdict.reset
+        return verdict
+
+    def _still_refused(self, principal: str, bucket: Bucket) -> Verdict | None:
+        """A refusal that still holds for sure, so that a flood costs the actor nothing."""
+        until = self._refused.get((principal, bucket))
+        if until is None:
+            return None
+        left = until - time.monotonic()
+        # It was rounded up to a whole second.
+        if left <= 1:
+            del self._refused[principal, bucket]
+            return None
+        return Verdict(False, self._quotas[bucket], 0, math.ceil(left))
+
+    async def _ask(self, principal: str, bucket: Bucket) -> Verdict | None:
         try:
             if self._handle is None:
                 self._handle = await asyncio.to_thread(start, self._namespace)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import pickle
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -31,6 +32,7 @@ UNSAFE = {
 }
 
 
+@cache
 def calls() -> list[tuple[Path, ast.Call]]:
     """Every call in the package's source."""
     found = []

@@ -12,10 +12,11 @@ from front import MakeToken, bearer
 from hypothesis import given
 from hypothesis import settings as tests
 from hypothesis import strategies as st
-from served import World, local_client
+from served import World, local_client, serve
 
 from aiforge.services import limits
 from aiforge.services.limits import Bucket, LocalLimiter, Verdict, Window
+from aiforge.state import keys
 
 
 @pytest.fixture
@@ -129,3 +130,47 @@ def test_one_process_counts_exactly_whatever_comes_at_once() -> None:
     verdicts = asyncio.run(all_at_once())
 
     assert sum(verdict is not None and verdict.allowed for verdict in verdicts) == 100
+
+
+class Slow:
+    """A limiter whose refusal comes late."""
+
+    async def hit(self, principal: str, bucket: Bucket) -> Verdict | None:
+        await asyncio.sleep(0.05)
+        return Verdict(False, 5, 0, 30)
+
+
+@pytest.mark.parametrize("path", ["/jobs", "/jobs/job-none", "/keys", "/nothing", "/openapi.json"])
+def test_a_late_refusal_comes_before_any_part_of_the_answer(
+    front: httpx.Client, token: MakeToken, production: World, path: str
+) -> None:
+    production.services.limiter = Slow()
+
+    answer = front.get(path, headers=bearer(token("jobs:read")))
+
+    assert answer.status_code == 429
+    assert answer.headers["retry-after"] == "30"
+    assert answer.json()["detail"]["code"] == "rate_limited"
+
+
+def test_a_stream_is_refused_before_it_begins_and_its_work_ends(
+    production: World, app: FastAPI, token: MakeToken
+) -> None:
+    production.services.limiter = Slow()
+    for url in serve(app):
+        answer = httpx.get(
+            f"{url}/events", headers=bearer(token("events:read")), timeout=10, trust_env=False
+        )
+
+    assert answer.status_code == 429
+
+
+def test_what_changes_something_is_counted_before_it_is_done(
+    front: httpx.Client, admin: dict[str, str], production: World
+) -> None:
+    production.services.limiter = Slow()
+
+    answer = front.post("/keys", json={"name": "k", "scopes": ["admin"]}, headers=admin)
+
+    assert answer.status_code == 429
+    assert production.services.state.call_sync(keys.page, 1, 0).total == 0

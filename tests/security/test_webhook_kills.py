@@ -34,7 +34,7 @@ def happen(connection: Connection, first: int, number: int) -> None:
 
 @pytest.mark.parametrize(
     ("number", "kills"),
-    [(300, 3), pytest.param(10_000, 40, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])],
+    [(150, 2), pytest.param(10_000, 40, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])],
 )
 def test_no_event_is_lost_or_invented_by_kills(
     tmp_path: Path, empty_database: Path, number: int, kills: int
