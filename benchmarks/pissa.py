@@ -1,6 +1,7 @@
-"""PiSSA: what starting an adapter costs the first and the second time, and how exact it is.
+"""PiSSA: what starting an adapter costs, how exact it is, and what it is worth beside LoRA.
 
-The peer is PEFT's own PiSSA initialization of the same model. It decomposes on every start.
+The peer of the starts is PEFT's own PiSSA initialization of the same model, which decomposes on
+every start. What it is worth is measured on forge-tiny beside LoRA and training of all weights.
 
     python benchmarks/pissa.py [--quick] [--json PATH]
 """
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pissa_quality
 import torch
 from common import Goal, Report, arguments, median_seconds
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -55,6 +57,7 @@ def main() -> None:
             _starts(report, model, case, Storage(directory), repeats)
     with tempfile.TemporaryDirectory() as directory:
         _exactness(report, model, cases[0], Path(directory))
+    pissa_quality.compare(report, quick=options.quick)
     report.finish(options.json)
 
 

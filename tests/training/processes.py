@@ -51,7 +51,9 @@ class Witness(Silence):
     def losses(self) -> dict[int, float]:
         """Losses by step; what was computed twice must be the same both times."""
         found: dict[int, float] = {}
-        for line in self.file.read_text().splitlines():
+        # A victim that dies in the first step leaves no file.
+        text = self.file.read_text() if self.file.exists() else ""
+        for line in text.splitlines():
             step, loss = json.loads(line)
             assert found.setdefault(step, loss) == loss
         return found
