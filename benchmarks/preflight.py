@@ -78,6 +78,7 @@ def main() -> None:
         found = json.loads(done.stdout.splitlines()[-1])
         error = found["estimated"] / found["measured"] - 1
         errors.append(abs(error))
+        print(f"{case.label}: {error:+.0%}", file=sys.stderr)
         report.add(
             case.label,
             found["measured"] / 2**20,
@@ -142,12 +143,12 @@ def _base(case: Case, directory: Path) -> BaseModel:
 
 
 def _dataset(directory: Path, case: Case) -> None:
-    """Enough examples for three full steps."""
+    """Enough examples for a full step."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     words = ["def", "area", "of", "width", "and", "height", "returns", "the", "product"]
-    count = 12 * case.options.get("batch_size", 4) * case.length // 512
+    count = 5 * case.options.get("batch_size", 4) * case.length // 512
     rows = [
         {
             "instruction": f"What does f{number} do?",

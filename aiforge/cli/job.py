@@ -129,6 +129,9 @@ def metrics(
             history.learning_rates,
             history.grad_norms,
             history.tokens_per_second,
+            history.eval_losses,
+            history.mfu,
+            history.memory_bytes,
             strict=True,
         )
     )
@@ -142,6 +145,9 @@ def metrics(
                 ("LEARNING RATE", lambda row: "" if row[2] is None else f"{row[2]:.2e}"),
                 ("GRADIENT NORM", lambda row: figure(row[3])),
                 ("TOKENS/S", lambda row: figure(row[4], 0)),
+                ("HELD-OUT LOSS", lambda row: figure(row[5], 4)),
+                ("MFU", lambda row: "" if row[6] is None else f"{row[6]:.1%}"),
+                ("MEMORY", lambda row: "" if row[7] is None else f"{row[7] / 2**30:.2f} GiB"),
             ],
             "Nothing was measured yet.",
         ),
