@@ -22,7 +22,7 @@ CHUNK = 2048
 NF4_BYTES = 0.5 + 4 / 64
 """Codes and scales of a weight in 4 bits."""
 
-PROCESS = {"cpu": 700 << 20, "cuda": 1200 << 20}
+PROCESS = {"cpu": 450 << 20, "cuda": 1200 << 20}
 """A worker that has imported everything and loaded nothing: its process, or its CUDA context."""
 
 HEADROOM = 1.1

@@ -49,13 +49,13 @@ class Witness(Silence):
                 file.write(json.dumps([point.step, point.loss]) + "\n")
 
     def losses(self) -> dict[int, float]:
-        """Losses by step; what was computed twice must be the same both times."""
+        """Losses by step, the newest where a step was taken twice."""
         found: dict[int, float] = {}
         # A victim that dies in the first step leaves no file.
         text = self.file.read_text() if self.file.exists() else ""
         for line in text.splitlines():
             step, loss = json.loads(line)
-            assert found.setdefault(step, loss) == loss
+            found[step] = loss
         return found
 
 
