@@ -39,7 +39,7 @@ check: setup ## Lint, types, layers, configuration files
 
 bench: setup ## Run every benchmark beside its peer and write benchmarks/results/*.json
 	@mkdir -p benchmarks/results
-	@for name in $(sort $(filter-out common,$(basename $(notdir $(wildcard benchmarks/*.py))))); do \
+	@for name in $(sort $(filter-out common raft_scale raft_commits,$(basename $(notdir $(wildcard benchmarks/*.py))))); do \
 	  echo "== $$name"; \
 	  $(BIN)/python benchmarks/$$name.py --json benchmarks/results/$$name.json $(BENCH_ARGS) || exit 1; \
 	done
