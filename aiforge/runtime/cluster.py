@@ -89,7 +89,12 @@ def start(settings: Settings) -> ClusterInfo:
             )
         remove_leftovers(settings)
         require_free_port(settings.host, settings.port)
-        return _launch(settings)
+        try:
+            return _launch(settings)
+        except Failure:
+            # On a very busy machine Ray gives up after half a minute; a second start finds much
+            # of what it needs in memory.
+            return _launch(settings)
 
 
 def stop(settings: Settings) -> bool:
