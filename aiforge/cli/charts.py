@@ -23,9 +23,11 @@ def bars(specification: dict[str, Any]) -> Callable[[Console], None]:
     """
 
     def render(console: Console) -> None:
+        from rich.markup import escape
+
         rows = specification.get("data", {}).get("values", [])
         label, value = _fields(specification)
-        console.print(f"[bold]{specification.get('title', 'Chart')}[/]")
+        console.print(f"[bold]{escape(str(specification.get('title', 'Chart')))}[/]")
         if label is None or value is None:
             for row in rows:
                 console.print("  " + ", ".join(f"{k} {v}" for k, v in row.items()), markup=False)
@@ -37,7 +39,8 @@ def bars(specification: dict[str, Any]) -> Callable[[Console], None]:
             drawn = _bar(float(number), largest) if _is_number(number) else ""
             shown = f"{number:,.4g}" if _is_number(number) else "–"
             console.print(
-                f"  {row.get(label)!s:<{width}}  [cyan]{drawn:<{WIDTH}}[/] {shown}", highlight=False
+                f"  {escape(f'{row.get(label)!s:<{width}}')}  [cyan]{drawn:<{WIDTH}}[/] {shown}",
+                highlight=False,
             )
 
     return render

@@ -39,11 +39,20 @@ AsJson = Annotated[
 class ExitCode(IntEnum):
     """What a command's exit status means."""
 
-    OK = 0
-    FAILURE = 1
-    USAGE = 2
-    UNREACHABLE = 3
-    INTERRUPTED = 130
+    meaning: str
+
+    def __new__(cls, value: int, meaning: str) -> ExitCode:
+        """A code with what it means, in words."""
+        code = int.__new__(cls, value)
+        code._value_ = value
+        code.meaning = meaning
+        return code
+
+    OK = 0, "done"
+    FAILURE = 1, "refused or failed; the line on stderr says why"
+    USAGE = 2, "the command line is wrong"
+    UNREACHABLE = 3, "no server answers"
+    INTERRUPTED = 130, "interrupted with Ctrl-C; what runs at the server goes on"
 
 
 class Cli:

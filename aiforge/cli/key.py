@@ -1,4 +1,4 @@
-"""``aiforge key``: API keys, bearer tokens and the audit trail."""
+"""``aiforge key``: API keys and bearer tokens."""
 
 from __future__ import annotations
 
@@ -116,48 +116,6 @@ def token(
         )
     made = Tokens(Settings()).mint(subject, scope, _lifetime(lifetime), project or None)
     cli.show({"token": made}, lambda console: print(made))
-
-
-@command(
-    app,
-    "audit",
-    examples="""
-    aiforge key audit
-    aiforge key audit --principal key-… --json
-    aiforge key audit --resource job-…
-    """,
-)
-def audit(
-    cli: Cli,
-    principal: Annotated[
-        str | None, typer.Option("--principal", help="Only what this one did.")
-    ] = None,
-    resource: Annotated[
-        str | None, typer.Option("--resource", help="Only what touched this resource.")
-    ] = None,
-    limit: Limit = 50,
-    offset: Offset = 0,
-) -> None:
-    """List who did what, newest first."""
-    found = cli.forge.keys.audit(
-        principal=principal, resource_id=resource, limit=limit, offset=offset
-    )
-    cli.show(
-        found,
-        table(
-            found,
-            [
-                ("WHEN", lambda e: f"{e.at:%Y-%m-%d %H:%M:%S}"),
-                ("WHO", lambda e: e.principal_name),
-                ("WHAT", lambda e: e.action),
-                ("OUTCOME", lambda e: str(e.outcome)),
-                ("RESOURCES", lambda e: " ".join(e.resource_ids)),
-                ("FROM", lambda e: e.address or ""),
-                ("REQUEST", lambda e: e.request_id),
-            ],
-            "Nothing was done yet.",
-        ),
-    )
 
 
 def _lifetime(text: str) -> timedelta:

@@ -8,8 +8,11 @@ import typer
 
 from aiforge import __version__
 from aiforge.cli import (
+    artifact,
+    audit,
     chat,
     dataset,
+    export,
     job,
     key,
     mission,
@@ -17,8 +20,12 @@ from aiforge.cli import (
     platform,
     source,
     train,
+    watch,
     webhook,
 )
+from aiforge.cli.frame import ExitCode
+
+_STATUSES = "\n\n".join(f"{int(code)}  {code.meaning}" for code in ExitCode)
 
 app = typer.Typer(
     name="aiforge",
@@ -29,7 +36,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="[bold]First steps[/]\n\naiforge demo\n\naiforge up --detach\n\n"
     "aiforge source add https://github.com/owner/repository\n\n"
-    "aiforge dataset generate first --source src-…\n\naiforge train myproject",
+    "aiforge dataset generate first --source src-…\n\naiforge train myproject\n\n"
+    "[bold]Completion[/]\n\naiforge --install-completion    (then start a new shell)\n\n"
+    f"[bold]Exit status[/]\n\n{_STATUSES}",
 )
 
 
@@ -52,10 +61,14 @@ def root(
 platform.register(app)
 train.register(app)
 chat.register(app)
+watch.register(app)
 app.add_typer(source.app, name="source")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(job.app, name="job")
 app.add_typer(model.app, name="model")
+app.add_typer(export.app, name="export")
+app.add_typer(artifact.app, name="artifact")
 app.add_typer(key.app, name="key")
+app.add_typer(audit.app, name="audit")
 app.add_typer(webhook.app, name="webhook")
 app.add_typer(mission.app, name="mission")

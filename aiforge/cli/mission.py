@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aiforge.cli.artifact import render
 from aiforge.cli.frame import Cli, command, group
 from aiforge.cli.output import ago, facts, figure, table
 from aiforge.cli.source import Limit, Offset
@@ -79,19 +79,12 @@ def show(cli: Cli, mission_id: MissionId) -> None:
     if cli.as_json:
         return
     for link in mission.artifacts:
-        content = cli.forge.artifacts.content(link.id)
         cli.say("")
-        if link.type == "chart":
-            from aiforge.cli.charts import bars
-
-            bars(json.loads(content))(cli.console)
-        elif link.type == "report":
-            from rich.markdown import Markdown
-
-            cli.console.print(f"[bold]{link.name}[/]")
-            cli.console.print(Markdown(content.decode(errors="replace")))
-        else:
+        if link.type not in ("chart", "report"):
             cli.say(f"{link.name}: aiforge artifact show {link.id}")
+            continue
+        content = cli.forge.artifacts.content(link.id)
+        render(cli.console, link.type, link.name, content)
 
 
 @command(

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from aiforge.cli.export import Format, Quantized, export_details
 from aiforge.cli.frame import Cli, command, group
-from aiforge.cli.output import ago, facts, figure, size, table
+from aiforge.cli.output import ago, facts, figure, table
 from aiforge.cli.source import Limit, Offset
 
 if TYPE_CHECKING:
@@ -122,12 +123,8 @@ def active(
 def export(
     cli: Cli,
     model_id: ModelId,
-    quantization: Annotated[
-        str | None, typer.Option("--quantization", "-q", help="As q4_k_m (default), q8_0 or f16.")
-    ] = None,
-    format: Annotated[
-        str | None, typer.Option("--format", help="gguf (default), safetensors or peft.")
-    ] = None,
+    quantization: Quantized = None,
+    format: Format = None,
 ) -> None:
     """Export a model as a file that was compared with what was trained."""
     job_id = cli.forge.models.get(model_id).job_id
@@ -137,18 +134,9 @@ def export(
             quantization=cast("Quantization | None", quantization),
             format=cast("ExportFormat | None", format),
         )
-    cli.show(
-        made,
-        facts(
-            [
-                ("id", made.export_id),
-                ("format", f"{made.format} {made.quantization or ''}".strip()),
-                ("file", made.output_path),
-                ("size", None if made.size is None else size(made.size)),
-                ("sha256", made.sha256),
-            ]
-        ),
-    )
+    cli.show(made, export_details(made))
+    if not cli.as_json:
+        cli.say(f"Have it: aiforge export download {job_id} {made.export_id}")
 
 
 @command(app, "deploy", examples="aiforge model deploy model-…")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
 Item = TypeVar("Item")
 
@@ -26,22 +26,31 @@ def table(
     """Shows items as rows; ``empty`` says what to do where there are none."""
 
     def render(console: Console) -> None:
-        from rich import box
-        from rich.table import Table
         from rich.text import Text
 
-        rows = [[read(item) for _, read in columns] for item in items]
-        if not rows:
-            console.print(empty, markup=False, soft_wrap=True)
-            return
-        grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for heading, _ in columns:
-            grid.add_column(heading, no_wrap=heading == "ID")
-        for row in rows:
-            grid.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
-        console.print(grid)
+        shown = rows(items, columns, empty)
+        console.print(shown, soft_wrap=isinstance(shown, Text))
 
     return render
+
+
+def rows(
+    items: Iterable[Item], columns: Sequence[tuple[str, Callable[[Item], str]]], empty: str
+) -> RenderableType:
+    """Items as rows, or ``empty`` where there are none."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    found = [[read(item) for _, read in columns] for item in items]
+    if not found:
+        return Text(empty)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading, _ in columns:
+        grid.add_column(heading, no_wrap=heading == "ID")
+    for row in found:
+        grid.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
+    return grid
 
 
 def facts(pairs: Iterable[tuple[str, str | None]]) -> Callable[[Console], None]:

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from aiforge.cli.output import duration
+from aiforge.cli.output import duration, size
 from aiforge.errors import Cancelled, Failure
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from aiforge.client import AIForge, Dataset, Job, Source
+    from aiforge.schemas.jobs import JobMetrics
 
 T = TypeVar("T")
 
@@ -70,6 +71,11 @@ class Display:
         )
         if not self._console.is_terminal:
             self._print_line(description, f"{description}  {percent:.0f}%  {figures}".rstrip())
+
+    def bytes(self, there: int, total: int) -> None:
+        """Bring the line of a transfer up to date."""
+        percent = 100.0 * there / total if total else 100.0
+        self.show(percent, None, f"{size(there)} of {size(total)}")
 
     def line(self, text: str) -> None:
         """Print a line above the bar."""
@@ -148,7 +154,7 @@ def follow_job(forge: AIForge, job_id: str, console: Console, *, logs: bool = Fa
         for event in job.follow():
             if event.type == "job.updated":
                 job = type(job).of(job._driver, type(job).model_validate(event.data))
-                display.show(job.progress, _stage(job), job_figures(job))
+                display.show(job.progress, _stage(job), job_figures(job.metrics))
             elif event.type == "job.log" and logs:
                 display.line(log_line(event.data))
     job.refresh()
@@ -168,9 +174,8 @@ def _stage(job: Job) -> str | None:
     return job.stage or str(job.status)
 
 
-def job_figures(job: Job) -> str:
+def job_figures(metrics: JobMetrics) -> str:
     """A job's step, loss, tokens/s and time left, as far as they are known."""
-    metrics = job.metrics
     parts = []
     if metrics.current_step:
         of = f"/{metrics.total_steps}" if metrics.total_steps else ""

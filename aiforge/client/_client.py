@@ -13,6 +13,7 @@ from aiforge.client._flow import AsyncDriver, Driver
 from aiforge.client._resources import (
     Artifacts,
     AsyncArtifacts,
+    AsyncAudit,
     AsyncChat,
     AsyncDatasets,
     AsyncExports,
@@ -23,6 +24,7 @@ from aiforge.client._resources import (
     AsyncSources,
     AsyncSystem,
     AsyncWebhooks,
+    Audit,
     Chat,
     Datasets,
     Exports,
@@ -79,6 +81,7 @@ class AIForge:
         self.models = Models(driver)
         self.chat = Chat(driver)
         self.keys = Keys(driver)
+        self.audit = Audit(driver)
         self.missions = Missions(driver)
         self.artifacts = Artifacts(driver)
         self.system = System(driver)
@@ -127,6 +130,7 @@ class AsyncAIForge:
         self.models = AsyncModels(driver)
         self.chat = AsyncChat(driver)
         self.keys = AsyncKeys(driver)
+        self.audit = AsyncAudit(driver)
         self.missions = AsyncMissions(driver)
         self.artifacts = AsyncArtifacts(driver)
         self.system = AsyncSystem(driver)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, ClassVar, Concatenate, ParamSpec, Protocol, Self, TypeVar, cast
 
@@ -10,10 +9,14 @@ from pydantic import BaseModel, PrivateAttr
 
 from aiforge.client._binding import documented
 from aiforge.client._flow import AsyncDriver, Driver, Flow, ItemFlow
-from aiforge.client._flows import datasets, jobs, models, sources
-from aiforge.client._flows.common import Page
+from aiforge.client._flows import artifacts, datasets, exports, jobs, missions, models, sources
+from aiforge.client._flows.common import Page, html_of
+from aiforge.client._html import facts
+from aiforge.schemas.artifacts import Artifact as ArtifactFields
 from aiforge.schemas.datasets import DatasetDetail as DatasetFields
 from aiforge.schemas.jobs import Job as JobFields
+from aiforge.schemas.missions import MissionDetail as MissionFields
+from aiforge.schemas.missions import MissionList
 from aiforge.schemas.models import Model as ModelFields
 from aiforge.schemas.sources import Source as SourceFields
 
@@ -63,12 +66,7 @@ class _Handle(BaseModel):
         return self
 
     def _repr_html_(self) -> str:
-        cells = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-            f"<td>{html.escape(str(getattr(self, name)))}</td></tr>"
-            for name in ("id", *self._shown)
-        )
-        return f"<table>{cells}</table>"
+        return facts((name, getattr(self, name)) for name in ("id", *self._shown))
 
 
 class _SyncHandle(_Handle):
@@ -195,6 +193,8 @@ class _JobActions:
     validation = _ask(jobs.validation)
     validate_again = _ask(jobs.validate)
     wait_validation = _ask(jobs.wait_validation)
+    export = _ask(exports.create)
+    exports = _ask(exports.list_)
 
 
 class Job(JobFields, _SyncHandle, _JobActions):
@@ -213,6 +213,8 @@ class _AsyncJobActions:
     validation = _ask_async(jobs.validation)
     validate_again = _ask_async(jobs.validate)
     wait_validation = _ask_async(jobs.wait_validation)
+    export = _ask_async(exports.create)
+    exports = _ask_async(exports.list_)
 
 
 class AsyncJob(JobFields, _AsyncHandle, _AsyncJobActions):
@@ -249,3 +251,63 @@ class AsyncModel(ModelFields, _AsyncHandle, _AsyncModelActions):
     """A model version; ``refresh``, ``deploy`` and ``activate`` bring it up to date in place."""
 
     _shown = Model._shown
+
+
+class _MissionActions:
+    refresh = _update(missions.get)
+    wait = _update(missions.wait)
+    approve = _ask(missions.approve)
+    reject = _ask(missions.reject)
+
+
+class Mission(MissionFields, _SyncHandle, _MissionActions):
+    """A mission; ``refresh`` and ``wait`` bring it up to date in place."""
+
+    _shown = ("title", "status", "type", "priority", "confidence", "project_name", "description")
+
+
+class _AsyncMissionActions:
+    refresh = _update_async(missions.get)
+    wait = _update_async(missions.wait)
+    approve = _ask_async(missions.approve)
+    reject = _ask_async(missions.reject)
+
+
+class AsyncMission(MissionFields, _AsyncHandle, _AsyncMissionActions):
+    """A mission; ``refresh`` and ``wait`` bring it up to date in place."""
+
+    _shown = Mission._shown
+
+
+class MissionPage(MissionList):
+    """One page of missions, newest first, with the number of those that wait for a decision."""
+
+    @classmethod
+    def of(cls, driver: Any, value: MissionList) -> Self:
+        """The page that the server answered."""
+        return cast(Self, cls.model_construct(value.model_fields_set, **value.__dict__))
+
+    def _repr_html_(self) -> str:
+        return html_of(self.missions, self.total)
+
+
+class _ArtifactActions:
+    content = _ask(artifacts.content)
+    save = _ask(artifacts.save)
+
+
+class Artifact(ArtifactFields, _SyncHandle, _ArtifactActions):
+    """A chart, a report, a log or a file; ``content`` and ``save`` fetch it."""
+
+    _shown = ("type", "name", "mime_type", "size", "owner_id", "created_at")
+
+
+class _AsyncArtifactActions:
+    content = _ask_async(artifacts.content)
+    save = _ask_async(artifacts.save)
+
+
+class AsyncArtifact(ArtifactFields, _AsyncHandle, _AsyncArtifactActions):
+    """A chart, a report, a log or a file; ``content`` and ``save`` fetch it."""
+
+    _shown = Artifact._shown

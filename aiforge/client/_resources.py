@@ -6,6 +6,7 @@ from aiforge.client._binding import async_iterating, awaiting, blocking, iterati
 from aiforge.client._flow import AsyncDriver, Driver
 from aiforge.client._flows import (
     artifacts,
+    audit,
     chat,
     datasets,
     events,
@@ -19,12 +20,17 @@ from aiforge.client._flows import (
     webhooks,
 )
 from aiforge.client._handles import (
+    Artifact,
+    AsyncArtifact,
     AsyncDataset,
     AsyncJob,
+    AsyncMission,
     AsyncModel,
     AsyncSource,
     Dataset,
     Job,
+    Mission,
+    MissionPage,
     Model,
     Source,
 )
@@ -125,21 +131,31 @@ class AsyncJobs(_AsyncResource):
 
 
 class Keys(_Resource):
-    """API keys, and the audit trail of what was done with them."""
+    """API keys."""
 
     create = blocking(keys.create)
     list = blocking(keys.list_)
     revoke = blocking(keys.revoke)
-    audit = blocking(keys.audit)
 
 
 class AsyncKeys(_AsyncResource):
-    """API keys, and the audit trail of what was done with them."""
+    """API keys."""
 
     create = awaiting(keys.create)
     list = awaiting(keys.list_)
     revoke = awaiting(keys.revoke)
-    audit = awaiting(keys.audit)
+
+
+class Audit(_Resource):
+    """Who did what, when, from where, and what became of it."""
+
+    list = blocking(audit.list_)
+
+
+class AsyncAudit(_AsyncResource):
+    """Who did what, when, from where, and what became of it."""
+
+    list = awaiting(audit.list_)
 
 
 class Webhooks(_Resource):
@@ -176,6 +192,7 @@ class Exports(_Resource):
     create = blocking(exports.create)
     list = blocking(exports.list_)
     get = blocking(exports.get)
+    download = blocking(exports.download)
 
 
 class AsyncExports(_AsyncResource):
@@ -184,6 +201,7 @@ class AsyncExports(_AsyncResource):
     create = awaiting(exports.create)
     list = awaiting(exports.list_)
     get = awaiting(exports.get)
+    download = awaiting(exports.download)
 
 
 class Models(_Resource):
@@ -233,11 +251,11 @@ class AsyncChat(_AsyncResource):
 class Missions(_Resource):
     """Missions: what the platform proposes, and what a person decides."""
 
-    list = blocking(missions.list_)
-    get = blocking(missions.get)
+    list = blocking(missions.list_, MissionPage.of)
+    get = blocking(missions.get, Mission.of)
     approve = blocking(missions.approve)
     reject = blocking(missions.reject)
-    wait = blocking(missions.wait)
+    wait = blocking(missions.wait, Mission.of)
     policy = blocking(missions.policy)
     set_policy = blocking(missions.set_policy)
     track_record = blocking(missions.track_record)
@@ -246,9 +264,10 @@ class Missions(_Resource):
 class Artifacts(_Resource):
     """Artifacts: charts, reports and logs that runs and missions leave."""
 
-    list = blocking(artifacts.list_)
-    get = blocking(artifacts.get)
+    list = blocking(artifacts.list_, Artifact.page)
+    get = blocking(artifacts.get, Artifact.of)
     content = blocking(artifacts.content)
+    save = blocking(artifacts.save)
 
 
 class System(_Resource):
@@ -262,11 +281,11 @@ class System(_Resource):
 class AsyncMissions(_AsyncResource):
     """Missions: what the platform proposes, and what a person decides."""
 
-    list = awaiting(missions.list_)
-    get = awaiting(missions.get)
+    list = awaiting(missions.list_, MissionPage.of)
+    get = awaiting(missions.get, AsyncMission.of)
     approve = awaiting(missions.approve)
     reject = awaiting(missions.reject)
-    wait = awaiting(missions.wait)
+    wait = awaiting(missions.wait, AsyncMission.of)
     policy = awaiting(missions.policy)
     set_policy = awaiting(missions.set_policy)
     track_record = awaiting(missions.track_record)
@@ -275,9 +294,10 @@ class AsyncMissions(_AsyncResource):
 class AsyncArtifacts(_AsyncResource):
     """Artifacts: charts, reports and logs that runs and missions leave."""
 
-    list = awaiting(artifacts.list_)
-    get = awaiting(artifacts.get)
+    list = awaiting(artifacts.list_, AsyncArtifact.page)
+    get = awaiting(artifacts.get, AsyncArtifact.of)
     content = awaiting(artifacts.content)
+    save = awaiting(artifacts.save)
 
 
 class AsyncSystem(_AsyncResource):

@@ -14,13 +14,19 @@ from aiforge.client import AIForge, AsyncAIForge, Job
 NAMES = [
     "DEFAULT_URL",
     "AIForge",
+    "Artifact",
     "AsyncAIForge",
+    "AsyncArtifact",
     "AsyncDataset",
     "AsyncJob",
+    "AsyncMission",
     "AsyncModel",
     "AsyncSource",
     "Dataset",
     "Job",
+    "Metrics",
+    "Mission",
+    "MissionPage",
     "Model",
     "Page",
     "RetryPolicy",
@@ -39,12 +45,13 @@ OPERATIONS = {
         *("fine_tune", "plan", "list", "get", "cancel", "wait", "follow", "logs", "metrics"),
         *("validation", "validate", "wait_validation"),
     },
-    "keys": {"create", "list", "revoke", "audit"},
+    "keys": {"create", "list", "revoke"},
+    "audit": {"list"},
     "webhooks": {
         *("create", "list", "get", "delete", "test", "enable", "rotate", "deliveries"),
         "replay",
     },
-    "exports": {"create", "list", "get"},
+    "exports": {"create", "list", "get", "download"},
     "models": {
         *("list", "get", "active", "lineage", "history", "deploy", "activate", "rollback"),
         "delete",
@@ -53,7 +60,7 @@ OPERATIONS = {
     "missions": {
         *("list", "get", "approve", "reject", "wait", "policy", "set_policy", "track_record"),
     },
-    "artifacts": {"list", "get", "content"},
+    "artifacts": {"list", "get", "content", "save"},
     "system": {"health", "status", "events"},
 }
 

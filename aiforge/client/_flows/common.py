@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from aiforge.client._flow import Call, Flow, Send, Sleep
+from aiforge.client._html import grid
 from aiforge.errors import InternalError
 
 T = TypeVar("T")
@@ -20,6 +21,19 @@ class Page(list[T]):
     """One page of a list, newest first; ``total`` counts all items that the filters match."""
 
     total: int = 0
+
+    def _repr_html_(self) -> str:
+        return html_of(self, self.total)
+
+
+def html_of(items: Sequence[Any], total: int) -> str:
+    """Items as a table: what their kind shows of them, else their first fields."""
+    if not items:
+        return "<i>none</i>"
+    kind = type(items[0])
+    names = getattr(kind, "_shown", None) or list(kind.model_fields)[1:7]
+    names = [next(iter(kind.model_fields)), *names]
+    return grid(names, [[getattr(item, name) for name in names] for item in items], total)
 
 
 def fetch(kind: type[T], path: str, timeout: float | None = None, **params: Any) -> Flow[T]:

@@ -24,12 +24,24 @@ class NoStreamError(Exception):
     """What answers does not stream, a proxy that buffers for example."""
 
 
-def events(*, after: int | None = None) -> ItemFlow[Event]:
-    """Everything that happens on the platform, from now on or after a sequence number."""
-    return stream("/events", None if after is None else str(after), lambda event: False)
+def events(
+    *, after: int | None = None, opened: Callable[[], None] | None = None
+) -> ItemFlow[Event]:
+    """Everything that happens on the platform, from now on or after a sequence number.
+
+    Args:
+        opened: Called whenever the stream is open: what happens from here on will come.
+    """
+    cursor = None if after is None else str(after)
+    return stream("/events", cursor, lambda event: False, opened)
 
 
-def stream(path: str, cursor: str | None, is_last: Callable[[Event], bool]) -> ItemFlow[Event]:
+def stream(
+    path: str,
+    cursor: str | None,
+    is_last: Callable[[Event], bool],
+    opened: Callable[[], None] | None = None,
+) -> ItemFlow[Event]:
     """The events of a stream until the last one, taken up after the newest id when it breaks.
 
     Raises:
@@ -42,6 +54,8 @@ def stream(path: str, cursor: str | None, is_last: Callable[[Event], bool]) -> I
         try:
             source: Stream = yield Open(_call(path, cursor))
             _require_stream(source.response)
+            if opened is not None:
+                opened()
             while chunk := (yield Read(source)):
                 for message in parser.feed(chunk):
                     event = _parse(message.data)

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+from aiforge.client._files import Progress
 from aiforge.client._flow import Flow
 from aiforge.client._flows.common import Page, fetch, fetch_page, given, post, quoted, until
-from aiforge.errors import Failure
-from aiforge.schemas.exports import Export, ExportDetail, ExportFormat, ExportStatus, Quantization
+from aiforge.client._flows.downloads import save
+from aiforge.errors import Conflict, Failure, NotFound
+from aiforge.schemas.exports import (
+    Export,
+    ExportDetail,
+    ExportFile,
+    ExportFormat,
+    ExportStatus,
+    Quantization,
+)
 
 SERVER_WAIT = 15.0
 """Seconds that one request waits; a connection that lives longer may be cut."""
@@ -69,3 +81,48 @@ def get(job_id: str, export_id: str) -> Flow[ExportDetail]:
         NotFound: There is none with this id.
     """
     return fetch(ExportDetail, f"/jobs/{quoted(job_id)}/exports/{quoted(export_id)}")
+
+
+def download(
+    job_id: str,
+    export_id: str,
+    target: str | os.PathLike[str] = ".",
+    *,
+    name: str | None = None,
+    progress: Progress | None = None,
+) -> Flow[Path]:
+    """Download a file of an export, compare its hash, and return where it lies.
+
+    Called again after an interruption, it goes on where it broke off.
+
+    Args:
+        target: The file to write, or a directory, in which it gets its own name.
+        name: Which file, where there are several; the main one when absent.
+        progress: Called with the bytes that are there so far and the bytes in all.
+
+    Raises:
+        NotFound: There is no such export, or it has no such file.
+        Conflict: It has not completed.
+        Failure: What arrived is not the file.
+    """
+    export = yield from get(job_id, export_id)
+    file = _file(export, name)
+    path = f"/jobs/{quoted(job_id)}/exports/{quoted(export_id)}/files/{quoted(file.name)}"
+    return (
+        yield from save(
+            path, target, name=file.name, size=file.size, sha256=file.sha256, progress=progress
+        )
+    )
+
+
+def _file(export: Export, name: str | None) -> ExportFile:
+    if export.status != ExportStatus.COMPLETED:
+        raise Conflict(
+            f"{export.export_id} is {export.status}; its files are there once it has completed.",
+            code="export_not_completed",
+        )
+    for file in export.files:
+        if file.name == name or (name is None and file.sha256 == export.sha256):
+            return file
+    listed = ", ".join(file.name for file in export.files)
+    raise NotFound(f"{export.export_id} has no such file; it has {listed}.", code="file_not_found")

@@ -16,13 +16,13 @@ from aiforge.client._flows.common import (
     until,
 )
 from aiforge.client._flows.events import NoStreamError, stream
+from aiforge.client._metrics import Metrics
 from aiforge.errors import Cancelled, Conflict, Failure
 from aiforge.schemas.common import Message, utc_now
 from aiforge.schemas.jobs import (
     FineTuneResponse,
     Job,
     JobLogs,
-    JobMetricsHistory,
     JobStatus,
     Method,
     ScheduleShape,
@@ -150,9 +150,9 @@ def logs(job_id: str, *, tail: int | None = None) -> Flow[JobLogs]:
     return fetch(JobLogs, f"/jobs/{quoted(job_id)}/logs", tail=tail)
 
 
-def metrics(job_id: str) -> Flow[JobMetricsHistory]:
-    """The curves of a job; ``pandas.DataFrame(history.model_dump())`` makes a table of them."""
-    return fetch(JobMetricsHistory, f"/jobs/{quoted(job_id)}/metrics")
+def metrics(job_id: str) -> Flow[Metrics]:
+    """The curves of a job; ``to_pandas()`` makes a table of them."""
+    return fetch(Metrics, f"/jobs/{quoted(job_id)}/metrics")
 
 
 def validation(job_id: str) -> Flow[Validation]:

@@ -1,4 +1,4 @@
-"""API keys and the audit trail."""
+"""API keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiforge.client._flows.common import (
 from aiforge.client._flows.common import (
     delete as delete_at,
 )
-from aiforge.schemas.access import ApiKey, AuditEntry, AuditOutcome, CreatedKey
+from aiforge.schemas.access import ApiKey, CreatedKey
 
 
 def create(
@@ -57,25 +57,3 @@ def revoke(key_id: str) -> Flow[ApiKey]:
         NotFound: There is none with this id.
     """
     return delete_at(ApiKey, f"/keys/{quoted(key_id)}")
-
-
-def audit(
-    *,
-    principal: str | None = None,
-    resource_id: str | None = None,
-    outcome: AuditOutcome | None = None,
-    since: datetime | None = None,
-    limit: int | None = None,
-    offset: int | None = None,
-) -> Flow[Page[AuditEntry]]:
-    """Who did what, newest first; what is ``None`` does not matter."""
-    return fetch_page(
-        AuditEntry,
-        "/audit",
-        principal=principal,
-        resourceId=resource_id,
-        outcome=outcome,
-        since=None if since is None else since.isoformat(),
-        limit=limit,
-        offset=offset,
-    )
