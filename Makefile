@@ -8,7 +8,7 @@ STAMP := $(VENV)/.setup-stamp
 # llama.cpp for any x86-64 of the last ten years, so that pip's cached wheel can be moved.
 LLAMA_CMAKE ?= -DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF -DLLAMA_CURL=OFF
 
-.PHONY: setup demo test check bench forge-tiny lock audit sbom clean help
+.PHONY: setup demo test check bench forge-tiny lock audit sbom sdk-js clean help
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -57,6 +57,10 @@ audit: setup ## Ask the vulnerability service about every pin; .ci/audit-excepti
 sbom: setup ## Write the bill of materials of the environment, sbom.cdx.json (CycloneDX)
 	$(BIN)/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml \
 	  --output-reproducible --of JSON -o sbom.cdx.json
+
+sdk-js: setup ## Generate, build and test the JavaScript client (needs Node 18 or newer)
+	cd sdks/javascript && npm ci --no-audit --no-fund && npm run types && npm run build
+	$(BIN)/python -m pytest tests/sdks
 
 forge-tiny: setup ## Train the shipped base model again (about an hour on two cores)
 	$(BIN)/python -m aiforge.training.pretrain
