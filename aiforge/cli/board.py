@@ -44,7 +44,9 @@ class Board:
     """Jobs and other runs that are under way, missions that wait, and what happened last."""
 
     jobs: dict[str, AsyncJob] = field(default_factory=dict)
-    runs: dict[str, Work] = field(default_factory=dict)
+    runs: dict[tuple[str, str], Work] = field(default_factory=dict)
+    """By kind and resource, since one resource may be validated and exported at a time."""
+
     missions: list[Mission] = field(default_factory=list)
     pending: int = 0
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
@@ -58,12 +60,12 @@ class Board:
                 self.jobs[job.id] = job
         for source in await forge.sources.list(limit=500):
             if source.status == "syncing":
-                self.runs[source.id] = Work("sync", source.id, "running", source.progress)
+                self._add(Work("sync", source.id, "running", source.progress))
         for dataset in await forge.datasets.list(limit=500):
             if dataset.status == "generating":
-                self.runs[dataset.id] = Work("generate", dataset.id, "running", dataset.progress)
+                self._add(Work("generate", dataset.id, "running", dataset.progress))
         for model in await forge.models.list(status="deploying", limit=500):
-            self.runs[model.id] = Work("deploy", model.id, "running")
+            self._add(Work("deploy", model.id, "running"))
         await self._load_missions(forge)
 
     async def take(self, forge: AsyncAIForge, event: Event) -> None:
@@ -90,11 +92,14 @@ class Board:
             del self.jobs[event.resource_id]
 
     def _track(self, event: Event, status: str) -> None:
-        resource = str(event.data.get("resourceId", event.resource_id))
+        kind, resource = str(event.data["kind"]), str(event.data.get("resourceId", ""))
         if status in _LIVE:
-            self.runs[resource] = Work(str(event.data["kind"]), resource, status)
+            self._add(Work(kind, resource, status))
         else:
-            self.runs.pop(resource, None)
+            self.runs.pop((kind, resource), None)
+
+    def _add(self, work: Work) -> None:
+        self.runs[work.kind, work.resource_id] = work
 
     async def _load_job(self, forge: AsyncAIForge, job_id: str) -> None:
         self.jobs.pop(job_id, None)

@@ -232,3 +232,21 @@ def test_the_board_follows_the_events(
     with pytest.raises(Enough):
         asyncio.run(look())
     assert seen == [("queued", 0), ("running", 0), ("running", 33), ("gone", 100)]
+
+
+def test_one_resource_may_be_worked_on_in_two_ways() -> None:
+    from aiforge.schemas.common import utc_now
+    from aiforge.schemas.runs import Event
+
+    def told(status: str, kind: str) -> Event:
+        data = {"kind": kind, "resourceId": "job-1", "attempt": 1}
+        return Event(sequence=1, at=utc_now(), type=f"run.{status}", resource_id="run-1", data=data)
+
+    board = Board()
+    events = [("queued", "export"), ("running", "validate"), ("completed", "export")]
+    for status, kind in events:
+        asyncio.run(board.take(None, told(status, kind)))  # type: ignore[arg-type]
+
+    (left,) = board.runs.values()
+    assert (left.kind, left.resource_id, left.status) == ("validate", "job-1", "running")
+    assert "validate" in json.dumps(watching.as_json(board))

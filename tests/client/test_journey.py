@@ -102,13 +102,14 @@ def test_upload_packs_directories_and_tells_progress(
 
     source = forge.sources.upload(
         [directory, tmp_path / "b.md"],
-        exclude=["x/", "y,z/"],
+        exclude=["x/", "y?z/"],
         progress=lambda sent, total: told.append((sent, total)),
     )
 
     paths = [entry.path for entry in Received(world.services.storage, source.id).entries]
     assert sorted(paths) == ["b.md", "mine/pkg/a.py"]
     assert source.name == "mine and 1 more"
+    assert source.exclude_patterns == ["x/", "y?z/"]
     assert told[-1][0] == told[-1][1]
     assert [sent for sent, _ in told] == sorted(sent for sent, _ in told)
 
@@ -120,6 +121,10 @@ def test_upload_of_nothing_is_refused_before_anything_is_sent(
         forge.sources.upload([tmp_path / "none"])
     with pytest.raises(InvalidInput, match="Nothing to upload"):
         forge.sources.upload([])
+    (tmp_path / "a.py").write_text("a = 1\n")
+    with pytest.raises(InvalidInput, match="comma"):
+        forge.sources.upload([tmp_path / "a.py"], exclude=["y,z/"])
+    assert forge.sources.list().total == 0
 
 
 def test_errors_of_the_server_are_raised_as_their_class(forge: AIForge, dataset_id: str) -> None:

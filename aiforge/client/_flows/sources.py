@@ -21,7 +21,7 @@ from aiforge.client._flows.common import (
 from aiforge.client._flows.common import (
     delete as delete_at,
 )
-from aiforge.errors import Failure
+from aiforge.errors import Failure, InvalidInput
 from aiforge.schemas.common import Message
 from aiforge.schemas.sources import Source, SourceCreated, SourceFile, SourceStatus, SyncStarted
 
@@ -74,15 +74,16 @@ def upload(
         progress: Called with the bytes sent so far and the bytes in all.
 
     Raises:
-        InvalidInput: A path does not exist, or an archive is not acceptable.
+        InvalidInput: A path does not exist, a pattern holds a comma, or an archive is not
+            acceptable.
         Rejected: It is larger than the server takes.
     """
     with tempfile.TemporaryDirectory(prefix="aiforge-upload-") as workspace:
         files = plan_upload(paths, Path(workspace))
         form = given(
             name=name or _name_of(files),
-            include_patterns="\n".join(include) or None,
-            exclude_patterns="\n".join(exclude) or None,
+            include_patterns=_joined(include),
+            exclude_patterns=_joined(exclude),
         )
         created = yield from post(
             SourceCreated, "/data-sources", form=form, files=files, progress=progress, timeout=600.0
@@ -172,6 +173,17 @@ def _create(
     )
     created = yield from post(SourceCreated, "/data-sources", json=body)
     return (yield from get(created.source_id))
+
+
+def _joined(patterns: Sequence[str]) -> str | None:
+    """Patterns as a form sends them, which separates them by commas and line breaks."""
+    for pattern in patterns:
+        if "," in pattern or "\n" in pattern:
+            raise InvalidInput(
+                f"The pattern {pattern!r} holds a comma or line break; write a ? there.",
+                code="bad_pattern",
+            )
+    return "\n".join(patterns) or None
 
 
 def _name_of(files: Sequence[tuple[str, Path]]) -> str:
