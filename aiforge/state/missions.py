@@ -427,6 +427,32 @@ def unmeasured(connection: Connection) -> list[MissionDetail]:
     return [_detail(connection, row) for row in rows]
 
 
+@read
+def measured_for(connection: Connection, model_id: str) -> MissionDetail | None:
+    """The retrain mission that led to a model, once its outcome is measured."""
+    rows = connection.execute(
+        select(missions)
+        .where(
+            missions.c.watcher == "retrain",
+            missions.c.execution_status == ExecutionStatus.COMPLETED,
+            missions.c.outcome.is_not(None),
+        )
+        .order_by(missions.c.id.desc())
+    )
+    led = (row for row in rows if row.execution["modelId"] == model_id)
+    row = next(led, None)
+    return None if row is None else _detail(connection, row)
+
+
+@read
+def awaiting_outcome(connection: Connection, model_id: str) -> bool:
+    """Whether a retrain mission led to a model and its outcome is still to be measured."""
+    return any(
+        mission.execution is not None and mission.execution.model_id == model_id
+        for mission in unmeasured(connection)
+    )
+
+
 @write
 def move(
     connection: Connection, mission_id: str, expected_step: str | None, execution: Execution

@@ -601,3 +601,32 @@ def test_what_a_retraining_changed_is_measured_on_the_same_examples(
     )
     assert outcome.met is True
     assert api.get("/projects/p/track-record").json()["met"] == 1
+
+
+def test_a_version_that_learnt_the_changed_code_and_lost_nothing_is_proposed(
+    api: httpx.Client, world: World, active: str, source_id: str
+) -> None:
+    state = world.services.state
+    resync(world, source_id, "newer")
+    look(world, Retrain())
+    complete(world, drift_run(world).id, drift(changed=3.0, held_out=2.0))
+    (mission,) = look(world, Retrain())
+    assert api.post(f"/missions/{mission.id}/approve").status_code == 200
+    look(world)
+    world.finish(execution(world, mission)["dataset_id"])
+    look(world)
+    new_job = execution(world, mission)["job_id"]
+    world.finish(new_job)
+    validated(world, new_job, metrics=measured(10.1), active=measured(10.0), champion_id=active)
+    look(world)
+    assert look(world, Deploy()) == []
+    complete(world, drift_run(world).id, drift(changed=2.2, held_out=2.0))
+    look(world)
+
+    (proposed,) = look(world, Deploy())
+
+    model = state.call_sync(models.of_job, new_job)
+    assert model is not None
+    assert proposed.recommended_action.parameters == {"modelId": model.id}
+    assert proposed.evidence["metric"] == "perplexity on code that had changed"
+    assert proposed.evidence["gain"] == pytest.approx(0.8)
