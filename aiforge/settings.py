@@ -125,6 +125,9 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=1 << 30, gt=0)
     """Largest request body that an upload may have."""
 
+    sync_seconds: float | None = Field(default=None, ge=60)
+    """How long after its last sync a repository is synced again by itself; never when absent."""
+
     disk_reserve_bytes: int = Field(default=1 << 30, ge=0)
     """Free space that must remain under ``home`` for a run to be admitted."""
 

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Iterable
 
 from aiforge.errors import AIForgeError, Unavailable
 from aiforge.schemas.missions import Decision, MissionDetail, MissionPolicy
-from aiforge.services import artifacts, missions, outcomes_of
+from aiforge.schemas.sources import SourceStatus
+from aiforge.services import artifacts, missions, outcomes_of, preflight
 from aiforge.services.context import Services
 from aiforge.services.execution import Executor
 from aiforge.services.watchers import (
@@ -23,10 +24,12 @@ from aiforge.services.watchers import (
     of_platform,
     of_project,
 )
-from aiforge.state import decisions, jobs
+from aiforge.state import decisions, jobs, sources
 from aiforge.state import missions as state
 from aiforge.state.schema import now
 from aiforge.state.store import RequestKey
+
+MOST_SOURCES = 500
 
 AUTOMATIC = "policy"
 """Who approves, where the policy of a project does."""
@@ -57,6 +60,7 @@ class Overseer:
 
     async def look(self) -> None:
         """One round. What cannot be found out now is found out by a later one."""
+        await self._guarded(self._sync(), "Syncing sources")
         for project in await self._state.call(jobs.project_names):
             policy = await missions.policy_of(self._state, project)
             for watcher in self._of_project:
@@ -68,6 +72,22 @@ class Overseer:
             await self._guarded(self._executor.advance(mission), f"The execution of {mission.id}")
         for mission in await self._state.call(state.unmeasured):
             await self._guarded(self._measure(mission), f"The outcome of {mission.id}")
+
+    async def _sync(self) -> None:
+        """Queue a sync of each repository whose last one is as old as the settings say."""
+        seconds = self._services.settings.sync_seconds
+        if seconds is None:
+            return
+        found = await self._state.call(sources.page, MOST_SOURCES, 0)
+        for source in found.items:
+            last = source.last_synced_at
+            is_due = last is not None and (now() - last).total_seconds() >= seconds
+            if source.type != "upload" and source.status is SourceStatus.SYNCED and is_due:
+                # A repetition after a crash is the same sync; one that was asked for meanwhile is
+                # as good.
+                key = RequestKey(f"{source.id}:{last.isoformat() if last else ''}:scheduled")
+                queue = self._state.once(key).call(sources.sync, source.id, preflight.SYNC)
+                await self._guarded(queue, f"The sync of {source.id}")
 
     async def _ask(self, watcher: Watching, project: str, policy: MissionPolicy) -> None:
         if watcher.name not in policy.watchers:

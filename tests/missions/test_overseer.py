@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from aiforge.schemas.missions import (
     Watcher,
 )
 from aiforge.schemas.runs import Resources, Run, RunKind
+from aiforge.services import overseer
 from aiforge.services.context import Services
 from aiforge.services.overseer import Overseer
 from aiforge.services.watchers import Found, Quiet, Watching
@@ -38,6 +40,7 @@ from aiforge.state import (
     models,
     outcomes,
     runs,
+    schema,
     sources,
 )
 from aiforge.state.missions import Expectation, Proposal
@@ -339,8 +342,6 @@ def test_a_disk_that_is_nearly_full_raises_an_alert_of_the_platform(
 def test_a_queue_that_stalls_raises_an_alert(
     api: httpx.Client, world: World, dataset_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from datetime import timedelta
-
     from aiforge.services.watchers import platform
     from aiforge.state.schema import now
 
@@ -630,3 +631,20 @@ def test_a_version_that_learnt_the_changed_code_and_lost_nothing_is_proposed(
     assert proposed.recommended_action.parameters == {"modelId": model.id}
     assert proposed.evidence["metric"] == "perplexity on code that had changed"
     assert proposed.evidence["gain"] == pytest.approx(0.8)
+
+
+def test_repositories_are_synced_by_themselves_when_they_are_due(
+    world: World, job_id: str, source_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look(world)
+    assert not waiting(world)
+    world.services.settings = world.services.settings.model_copy(update={"sync_seconds": 3600.0})
+    look(world)
+    assert not waiting(world)
+    monkeypatch.setattr(overseer, "now", lambda: schema.now() + timedelta(hours=2))
+
+    look(world)
+    look(world)
+
+    (run,) = waiting(world)
+    assert (run.kind, run.resource_id) == ("sync", source_id)
