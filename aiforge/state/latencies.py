@@ -47,6 +47,9 @@ def add(connection: Connection, model_id: str, milliseconds: float, apart: float
     moment = now()
     if samples and moment - samples[-1].at < timedelta(seconds=apart):
         return False
+    if samples:
+        # Two samples of one millisecond would have one key.
+        moment = max(moment, samples[-1].at + timedelta(milliseconds=1))
     table = latency_samples
     if len(samples) >= KEPT:
         middle = samples[len(samples) // 2].at
