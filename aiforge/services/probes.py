@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 from typing import Generic, TypeVar
 
 import psutil
@@ -19,7 +20,7 @@ T = TypeVar("T")
 
 REMEMBER_SECONDS = 5.0
 STATE_REMEMBER_SECONDS = 1.0
-STATE_SECONDS = 1.0
+STATE_SECONDS = 3.0
 OLLAMA_SECONDS = 1.0
 NVIDIA_SMI_SECONDS = 5.0
 
@@ -86,7 +87,9 @@ class Probes:
         return True
 
     async def _ask_ollama(self) -> OllamaStatus:
-        # Drivers import this module too, and start faster without it.
+        # Drivers import this module too, and start faster without it; in a thread,
+        # because a cold disk takes longer than the state is given to answer.
+        await asyncio.to_thread(import_module, "httpx")
         import httpx
 
         try:
