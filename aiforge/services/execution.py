@@ -22,7 +22,7 @@ from aiforge.services import exports as export_service
 from aiforge.services import jobs as job_service
 from aiforge.services import models as model_service
 from aiforge.services.context import Services
-from aiforge.state import datasets, exports, missions, models, runs
+from aiforge.state import datasets, executions, exports, models, runs
 from aiforge.state.store import RequestKey
 
 _ENDED = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED)
@@ -61,7 +61,7 @@ class Executor:
             after = _failed(execution, error.message, error.code)
         if after is None:
             return None
-        return await self._state.call(missions.move, mission.id, execution.step, after)
+        return await self._state.call(executions.move, mission.id, execution.step, after)
 
     def _key(self, mission: MissionDetail, step: str) -> RequestKey:
         return RequestKey(f"{mission.id}:{step}")

@@ -24,7 +24,7 @@ from aiforge.services.watchers import (
     of_platform,
     of_project,
 )
-from aiforge.state import decisions, jobs, sources
+from aiforge.state import decisions, executions, jobs, proposals, sources
 from aiforge.state import missions as state
 from aiforge.state.schema import now
 from aiforge.state.store import RequestKey
@@ -68,9 +68,9 @@ class Overseer:
         for watcher in self._of_platform:
             await self._ask(watcher, state.PLATFORM, missions.shipped_policy())
         await self._approve()
-        for mission in await self._state.call(state.executing):
+        for mission in await self._state.call(executions.executing):
             await self._guarded(self._executor.advance(mission), f"The execution of {mission.id}")
-        for mission in await self._state.call(state.unmeasured):
+        for mission in await self._state.call(executions.unmeasured):
             await self._guarded(self._measure(mission), f"The outcome of {mission.id}")
 
     async def _sync(self) -> None:
@@ -91,7 +91,7 @@ class Overseer:
 
     async def _ask(self, watcher: Watching, project: str, policy: MissionPolicy) -> None:
         if watcher.name not in policy.watchers:
-            await self._state.call(state.withdraw, project, watcher.name, "It is switched off.")
+            await self._state.call(proposals.withdraw, project, watcher.name, "It is switched off.")
             return
         await self._guarded(self._hear(watcher, project, policy), f"Watching {watcher.name}")
 
@@ -99,9 +99,9 @@ class Overseer:
         finding = await watcher.look(self._services, project, policy)
         match finding:
             case Quiet():
-                await self._state.call(state.withdraw, project, watcher.name, finding.because)
+                await self._state.call(proposals.withdraw, project, watcher.name, finding.because)
             case Found():
-                mission = await self._state.call(state.propose, finding.proposal, policy)
+                mission = await self._state.call(proposals.propose, finding.proposal, policy)
                 if mission is not None:
                     await self._show(mission, finding.attachments)
 
@@ -157,7 +157,7 @@ class Overseer:
         """Measure what an executed mission changed, as its evidence was measured."""
         outcome = await outcomes_of.retrain(self._services, mission)
         if outcome is not None:
-            await self._state.call(state.record_outcome, mission.id, outcome)
+            await self._state.call(executions.record_outcome, mission.id, outcome)
 
     async def _guarded(self, work: Awaitable[object], what: str) -> None:
         """One thing that fails must not keep the others from happening."""

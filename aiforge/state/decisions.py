@@ -8,9 +8,9 @@ from aiforge.errors import Conflict, NotFound
 from aiforge.schemas.datasets import DatasetStatus
 from aiforge.schemas.missions import Decision, MissionDetail, MissionStatus
 from aiforge.schemas.models import ModelStatus
-from aiforge.state import datasets, lifecycles, missions, models, sources
-from aiforge.state.missions import Expectation
+from aiforge.state import datasets, lifecycles, missions, models, proposals, sources
 from aiforge.state.ops import write
+from aiforge.state.proposals import Expectation
 
 
 @write
@@ -69,7 +69,7 @@ def _active(connection: Connection, project_name: str) -> str:
     try:
         return models.active(connection, project_name).id
     except NotFound:
-        return missions.NO_MODEL
+        return proposals.NO_MODEL
 
 
 def _is_ready(connection: Connection, dataset_id: str) -> bool:

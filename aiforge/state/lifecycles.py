@@ -2,8 +2,8 @@
 
 A status changes in one function per resource (``runs.change``, ``sources.change``,
 ``datasets.change``, ``models.change``, ``exports.change``, ``missions.change`` and
-``missions.move``), which asks the lifecycle first and appends the event in the same transaction. A
-status without successors is terminal and never changes.
+``executions.move``), which asks the lifecycle first and appends the event in the same
+transaction. A status without successors is terminal and never changes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""Missions: proposals of the watchers, decisions of people, and what came of them.
+"""Missions: their table, how they are shown, and what a person decides.
 
-At most one mission of each watcher is open in a project; a unique index holds that. What a
-watcher finds again updates the open mission; what was rejected stays silent until the evidence
-has grown.
+``proposals`` raises and refreshes them, ``executions`` follows what was approved.
 """
 
 from __future__ import annotations
@@ -10,7 +8,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import Field
 from sqlalchemy import (
     Column,
     Connection,
@@ -27,9 +24,7 @@ from sqlalchemy import (
 )
 
 from aiforge.errors import NotFound
-from aiforge.schemas.common import Wire, new_id
 from aiforge.schemas.missions import (
-    MISSION_TYPES,
     ArtifactLink,
     Decision,
     Execution,
@@ -37,14 +32,8 @@ from aiforge.schemas.missions import (
     Mission,
     MissionDetail,
     MissionList,
-    MissionPolicy,
     MissionStatus,
     MissionType,
-    Outcome,
-    Priority,
-    Reasoning,
-    RecommendedAction,
-    Watcher,
 )
 from aiforge.state import artifacts, events, lifecycles
 from aiforge.state.ops import read, write
@@ -98,144 +87,13 @@ PLATFORM = ""
 """In place of a project's name, where a mission is about the platform itself."""
 
 
-NO_MODEL = ""
-"""In place of the active model's id, where no model of the project may be active."""
-
-
-class Expectation(Wire):
-    """What must still be true when a mission is approved; what is ``None`` is not looked at."""
-
-    active_model_id: str | None = None
-    dataset_id: str | None = None
-    model_id: str | None = None
-    source_revisions: dict[str, str] = Field(default_factory=dict)
-
-
-class Proposal(Wire):
-    """What a watcher proposes.
-
-    ``subject`` tells two proposals of one watcher apart: what was rejected of one subject says
-    nothing of another. ``magnitude`` grows with the evidence, in a unit of the watcher's own.
-    """
-
-    project_name: str
-    watcher: Watcher
-    subject: str
-    title: str
-    description: str
-    priority: Priority
-    confidence: int
-    magnitude: float
-    reasoning: Reasoning
-    action: RecommendedAction
-    expects: Expectation = Field(default_factory=Expectation)
-    evidence: dict[str, Any] = Field(default_factory=dict)
-    job_ids: list[str] = Field(default_factory=list)
-    model_ids: list[str] = Field(default_factory=list)
-    dataset_ids: list[str] = Field(default_factory=list)
-
-
-@write
-def propose(
-    connection: Connection, proposal: Proposal, policy: MissionPolicy
-) -> MissionDetail | None:
-    """Raise a mission, or bring the open one up to date; ``None`` where nothing is to be said.
-
-    Nothing is said below the policy's confidence, in quiet hours, while the same action is under
-    way, or where the same proposal was rejected and its evidence has not grown since.
-    """
-    current = open_row(connection, proposal.project_name, proposal.watcher)
-    if proposal.confidence < policy.min_confidence:
-        if current is not None:
-            supersede(
-                connection, current.id, "The evidence no longer reaches the confidence asked."
-            )
-        return None
-    if current is not None and current.subject == proposal.subject:
-        return _refresh(connection, current, proposal)
-    if _is_silenced(connection, proposal, policy):
-        return None
-    if current is not None:
-        supersede(connection, current.id, f"Replaced by a proposal about {proposal.subject}.")
-    return _raise(connection, proposal)
-
-
-def _values(proposal: Proposal) -> dict[str, Any]:
-    related = {
-        "jobs": proposal.job_ids,
-        "models": proposal.model_ids,
-        "datasets": proposal.dataset_ids,
-    }
-    kept = {"reasoning", "action", "expects"}
-    return {
-        **proposal.model_dump(
-            mode="json",
-            by_alias=False,
-            exclude={"reasoning", "action", "expects", "job_ids", "model_ids", "dataset_ids"},
-        ),
-        **{name: getattr(proposal, name).model_dump(mode="json") for name in kept},
-        "related": related,
-        "type": MISSION_TYPES[proposal.watcher],
-        "updated_at": now(),
-    }
-
-
-def _raise(connection: Connection, proposal: Proposal) -> MissionDetail:
-    mission_id = new_id("mission")
-    status = lifecycles.MISSION.initial
-    values = _values(proposal)
-    connection.execute(
-        missions.insert().values(
-            id=mission_id, status=status, version=1, created_at=values["updated_at"], **values
-        )
-    )
-    _tell(connection, mission_id, "mission.created", proposal.project_name, proposal.watcher)
-    return get(connection, mission_id)
-
-
-def _refresh(connection: Connection, current: Row[Any], proposal: Proposal) -> MissionDetail:
-    values = _values(proposal)
-    known = {name: current._mapping[name] for name in values if name != "updated_at"}
-    if known != {name: value for name, value in values.items() if name != "updated_at"}:
-        connection.execute(
-            missions.update()
-            .where(missions.c.id == current.id)
-            .values(version=current.version + 1, **values)
-        )
-        _tell(connection, current.id, "mission.updated", proposal.project_name, proposal.watcher)
-    return get(connection, current.id)
-
-
-def _is_silenced(connection: Connection, proposal: Proposal, policy: MissionPolicy) -> bool:
-    if policy.quiet_hours is not None and policy.quiet_hours.holds(now().time()):
-        return True
-    last = connection.execute(
-        select(missions)
-        .where(
-            missions.c.project_name == proposal.project_name,
-            missions.c.watcher == proposal.watcher,
-            missions.c.subject == proposal.subject,
-            missions.c.status.in_([MissionStatus.REJECTED, MissionStatus.APPROVED]),
-        )
-        .order_by(missions.c.decided_at.desc())
-        .limit(1)
-    ).one_or_none()
-    if last is None:
-        return False
-    if last.status == MissionStatus.APPROVED and last.execution_status in UNDER_WAY:
-        return True
-    if last.status == MissionStatus.APPROVED and last.type != "alert":
-        # What was carried out once is proposed anew only by other evidence.
-        return bool(proposal.magnitude <= last.magnitude)
-    return bool(proposal.magnitude < last.magnitude * (1 + policy.growth_after_rejection))
-
-
 UNDER_WAY = (ExecutionStatus.PENDING, ExecutionStatus.RUNNING)
 
 
-def _tell(
+def tell(
     connection: Connection, mission_id: str, event: str, project: str, watcher: str, **data: Any
 ) -> None:
+    """Append an event about a mission."""
     facts = {"projectName": project or None, "watcher": watcher, **data}
     events.append(connection, event, mission_id, **facts)
 
@@ -254,32 +112,12 @@ def change(connection: Connection, mission_id: str, new: MissionStatus, **values
         .values(status=new, updated_at=now(), **values)
     )
     facts = {"by": values["decision"]["by"]} if "decision" in values else {}
-    _tell(connection, mission_id, f"mission.{new}", row.project_name, row.watcher, **facts)
+    tell(connection, mission_id, f"mission.{new}", row.project_name, row.watcher, **facts)
 
 
 def supersede(connection: Connection, mission_id: str, because: str) -> None:
     """Close an open mission whose reason is gone."""
     change(connection, mission_id, MissionStatus.SUPERSEDED, superseded_because=because)
-
-
-@write
-def withdraw(connection: Connection, project_name: str, watcher: Watcher, because: str) -> bool:
-    """Close a watcher's open mission, if there is one; whether there was."""
-    current = open_row(connection, project_name, watcher)
-    if current is None:
-        return False
-    supersede(connection, current.id, because)
-    return True
-
-
-def open_row(connection: Connection, project_name: str, watcher: Watcher) -> Row[Any] | None:
-    """The open mission of a watcher in a project."""
-    query = select(missions).where(
-        missions.c.project_name == project_name,
-        missions.c.watcher == watcher,
-        missions.c.status == MissionStatus.PENDING_APPROVAL,
-    )
-    return connection.execute(query).one_or_none()
 
 
 def row_of(connection: Connection, mission_id: str) -> Row[Any]:
@@ -298,7 +136,8 @@ def _brief(row: Row[Any]) -> dict[str, Any]:
     return {**row._mapping, "project_name": row.project_name or None}
 
 
-def _detail(connection: Connection, row: Row[Any]) -> MissionDetail:
+def detail(connection: Connection, row: Row[Any]) -> MissionDetail:
+    """A mission as the API shows it, from its row."""
     related = row.related
     return MissionDetail.model_validate(
         _brief(row)
@@ -327,7 +166,7 @@ def get(connection: Connection, mission_id: str) -> MissionDetail:
     Raises:
         NotFound: There is no such mission.
     """
-    return _detail(connection, row_of(connection, mission_id))
+    return detail(connection, row_of(connection, mission_id))
 
 
 @read
@@ -365,7 +204,7 @@ def pending(connection: Connection) -> list[MissionDetail]:
         .where(missions.c.status == MissionStatus.PENDING_APPROVAL)
         .order_by(missions.c.id)
     ).all()
-    return [_detail(connection, row) for row in rows]
+    return [detail(connection, row) for row in rows]
 
 
 @write
@@ -399,118 +238,6 @@ def accept(connection: Connection, mission_id: str, decision: Decision) -> None:
         execution=execution.model_dump(mode="json"),
         execution_status=execution.status,
     )
-
-
-@read
-def executing(connection: Connection) -> list[MissionDetail]:
-    """The approved missions whose action is not done, oldest decision first."""
-    rows = connection.execute(
-        select(missions)
-        .where(missions.c.execution_status.in_(UNDER_WAY))
-        .order_by(missions.c.decided_at, missions.c.id)
-    ).all()
-    return [_detail(connection, row) for row in rows]
-
-
-@read
-def unmeasured(connection: Connection) -> list[MissionDetail]:
-    """Missions whose training or deployment is done and whose outcome is not measured yet."""
-    rows = connection.execute(
-        select(missions)
-        .where(
-            missions.c.execution_status == ExecutionStatus.COMPLETED,
-            missions.c.watcher == "retrain",
-            missions.c.outcome.is_(None),
-        )
-        .order_by(missions.c.id)
-    ).all()
-    return [_detail(connection, row) for row in rows]
-
-
-@read
-def measured_for(connection: Connection, model_id: str) -> MissionDetail | None:
-    """The retrain mission that led to a model, once its outcome is measured."""
-    rows = connection.execute(
-        select(missions)
-        .where(
-            missions.c.watcher == "retrain",
-            missions.c.execution_status == ExecutionStatus.COMPLETED,
-            missions.c.outcome.is_not(None),
-        )
-        .order_by(missions.c.id.desc())
-    )
-    led = (row for row in rows if row.execution["modelId"] == model_id)
-    row = next(led, None)
-    return None if row is None else _detail(connection, row)
-
-
-@read
-def awaiting_outcome(connection: Connection, model_id: str) -> bool:
-    """Whether a retrain mission led to a model and its outcome is still to be measured."""
-    return any(
-        mission.execution is not None and mission.execution.model_id == model_id
-        for mission in unmeasured(connection)
-    )
-
-
-@write
-def move(
-    connection: Connection, mission_id: str, expected_step: str | None, execution: Execution
-) -> MissionDetail:
-    """Note how far an execution is: the only place that does.
-
-    Nothing happens where it is not at ``expected_step`` any more: somebody else was first.
-
-    Raises:
-        Conflict: The lifecycle does not have this step.
-    """
-    row = row_of(connection, mission_id)
-    current = Execution.model_validate(row.execution)
-    if current.step != expected_step or current.status in lifecycles.EXECUTION.terminal:
-        return _detail(connection, row)
-    lifecycles.EXECUTION.require(mission_id, current.status, execution.status)
-    ended = execution.status in lifecycles.EXECUTION.terminal
-    moment = now()
-    stored = execution.model_copy(
-        update={
-            "started_at": current.started_at or moment,
-            "finished_at": moment if ended else None,
-        }
-    )
-    connection.execute(
-        missions.update()
-        .where(missions.c.id == mission_id)
-        .values(
-            execution=stored.model_dump(mode="json"),
-            execution_status=stored.status,
-            updated_at=moment,
-        )
-    )
-    facts = {"jobId": stored.job_id, "modelId": stored.model_id, "error": stored.error}
-    _tell(
-        connection,
-        mission_id,
-        f"mission.execution_{stored.status}",
-        row.project_name,
-        row.watcher,
-        step=stored.step,
-        **{name: value for name, value in facts.items() if value},
-    )
-    return get(connection, mission_id)
-
-
-@write
-def record_outcome(connection: Connection, mission_id: str, outcome: Outcome) -> None:
-    """Store what an executed mission changed; the first measurement stands."""
-    row = row_of(connection, mission_id)
-    if row.outcome is not None:
-        return
-    connection.execute(
-        missions.update()
-        .where(missions.c.id == mission_id)
-        .values(outcome=outcome.model_dump(mode="json"), updated_at=now())
-    )
-    _tell(connection, mission_id, "mission.measured", row.project_name, row.watcher)
 
 
 @read

@@ -34,6 +34,7 @@ from aiforge.services.watchers.retrain import Retrain
 from aiforge.state import (
     artifacts,
     deployments,
+    executions,
     jobs,
     mission_policies,
     missions,
@@ -43,7 +44,7 @@ from aiforge.state import (
     schema,
     sources,
 )
-from aiforge.state.missions import Expectation, Proposal
+from aiforge.state.proposals import Expectation, Proposal
 
 
 class Says:
@@ -195,7 +196,7 @@ def test_a_step_that_was_taken_but_not_noted_is_not_taken_again(
     call = type(world.services.state).call
 
     async def dies(self: Any, op: Any, *args: Any, **kwargs: Any) -> Any:
-        if op is missions.move:
+        if op is executions.move:
             raise Unavailable("Killed.", code="killed")
         return await call(self, op, *args, **kwargs)
 

@@ -24,9 +24,17 @@ from aiforge.schemas.missions import (
     Reasoning,
     RecommendedAction,
 )
-from aiforge.state import decisions, events, missions, removals, track_record
+from aiforge.state import (
+    decisions,
+    events,
+    executions,
+    missions,
+    proposals,
+    removals,
+    track_record,
+)
 from aiforge.state.access import LocalState, State
-from aiforge.state.missions import Expectation, Proposal
+from aiforge.state.proposals import Expectation, Proposal
 from aiforge.state.schema import now
 from aiforge.state.store import RequestKey, Store
 
@@ -51,7 +59,7 @@ def proposal(**changes: Any) -> Proposal:
 
 
 def propose(state: State, policy: MissionPolicy = POLICY, **changes: Any) -> MissionDetail | None:
-    return state.call_sync(missions.propose, proposal(**changes), policy)
+    return state.call_sync(proposals.propose, proposal(**changes), policy)
 
 
 def raised(state: State, **changes: Any) -> MissionDetail:
@@ -154,8 +162,8 @@ def test_quiet_hours_and_the_rest_of_the_day_share_no_moment(start: Any, end: An
 def test_withdrawing_closes_the_open_mission_once(state: LocalState) -> None:
     mission = raised(state)
 
-    assert state.call_sync(missions.withdraw, "p", "retrain", "The reason is gone.")
-    assert not state.call_sync(missions.withdraw, "p", "retrain", "The reason is gone.")
+    assert state.call_sync(proposals.withdraw, "p", "retrain", "The reason is gone.")
+    assert not state.call_sync(proposals.withdraw, "p", "retrain", "The reason is gone.")
 
     assert state.call_sync(missions.get, mission.id).superseded_because == "The reason is gone."
 
@@ -165,7 +173,7 @@ def test_an_approval_starts_an_execution_and_cannot_be_repeated(state: LocalStat
 
     assert mission.status is MissionStatus.APPROVED
     assert mission.execution == Execution(status=ExecutionStatus.PENDING)
-    assert [one.id for one in state.call_sync(missions.executing)] == [mission.id]
+    assert [one.id for one in state.call_sync(executions.executing)] == [mission.id]
     with pytest.raises(Conflict) as refused:
         approve(state, mission)
     assert refused.value.code == "mission_is_approved"
@@ -238,8 +246,8 @@ def running(step: str, **facts: Any) -> Execution:
 def test_a_step_is_noted_once_whoever_repeats_it(state: LocalState) -> None:
     mission = approve(state, raised(state))
 
-    state.call_sync(missions.move, mission.id, None, running("training", job_id="job-1"))
-    late = state.call_sync(missions.move, mission.id, None, running("training", job_id="job-2"))
+    state.call_sync(executions.move, mission.id, None, running("training", job_id="job-1"))
+    late = state.call_sync(executions.move, mission.id, None, running("training", job_id="job-2"))
 
     assert late.execution is not None
     assert late.execution.job_id == "job-1"
@@ -250,26 +258,26 @@ def test_an_execution_that_ended_never_changes(state: LocalState) -> None:
     mission = approve(state, raised(state))
     failed = Execution(status=ExecutionStatus.FAILED, error="It broke.", error_code="broken")
 
-    ended = state.call_sync(missions.move, mission.id, None, failed)
-    later = state.call_sync(missions.move, mission.id, None, running("training"))
+    ended = state.call_sync(executions.move, mission.id, None, failed)
+    later = state.call_sync(executions.move, mission.id, None, running("training"))
 
     assert later.execution == ended.execution
     assert later.execution is not None
     assert later.execution.error == "It broke."
-    assert not state.call_sync(missions.executing)
+    assert not state.call_sync(executions.executing)
 
 
 def test_outcomes_make_a_track_record(state: LocalState) -> None:
     mission = approve(state, raised(state))
     done = Execution(status=ExecutionStatus.COMPLETED, model_id="model-2")
-    state.call_sync(missions.move, mission.id, None, done)
-    assert [one.id for one in state.call_sync(missions.unmeasured)] == [mission.id]
+    state.call_sync(executions.move, mission.id, None, done)
+    assert [one.id for one in state.call_sync(executions.unmeasured)] == [mission.id]
     first = Outcome(metric="m", before=20.0, after=15.0, expected=14, met=True, measured_at=now())
 
-    state.call_sync(missions.record_outcome, mission.id, first)
-    state.call_sync(missions.record_outcome, mission.id, first.model_copy(update={"after": 1.0}))
+    state.call_sync(executions.record_outcome, mission.id, first)
+    state.call_sync(executions.record_outcome, mission.id, first.model_copy(update={"after": 1.0}))
 
-    assert not state.call_sync(missions.unmeasured)
+    assert not state.call_sync(executions.unmeasured)
     record = state.call_sync(track_record.of_project, "p")
     assert (record.proposed, record.approved, record.executed, record.met) == (1, 1, 1, 1)
     assert record.mean_relative_change == pytest.approx(-0.25)
@@ -335,20 +343,20 @@ def test_no_sequence_leaves_two_open_missions_or_changes_what_has_ended(
                 ended[mission.id] = (mission.status, mission.version)
             else:
                 assert known == (mission.status, mission.version)
-        assert len(state.call_sync(missions.executing)) <= 1
+        assert len(state.call_sync(executions.executing)) <= 1
     state.store.close()
 
 
 def _take(state: LocalState, action: str, subject: str, magnitude: float) -> None:
     waiting = state.call_sync(missions.pending)
-    executing = state.call_sync(missions.executing)
+    executing = state.call_sync(executions.executing)
     match action:
         case "propose":
             propose(state, subject=subject, magnitude=magnitude)
         case "weak":
             propose(state, subject=subject, confidence=1)
         case "withdraw":
-            state.call_sync(missions.withdraw, "p", "retrain", "gone")
+            state.call_sync(proposals.withdraw, "p", "retrain", "gone")
         case "approve" if waiting and not executing:
             approve(state, waiting[0])
         case "reject" if waiting:
@@ -358,5 +366,5 @@ def _take(state: LocalState, action: str, subject: str, magnitude: float) -> Non
             assert execution is not None
             status = ExecutionStatus.FAILED if action == "fail" else ExecutionStatus.COMPLETED
             state.call_sync(
-                missions.move, executing[0].id, execution.step, Execution(status=status)
+                executions.move, executing[0].id, execution.step, Execution(status=status)
             )

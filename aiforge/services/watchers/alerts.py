@@ -10,7 +10,7 @@ from aiforge.services.context import Services
 from aiforge.services.watchers import charts
 from aiforge.services.watchers.base import Finding, Found, Quiet
 from aiforge.state import jobs, predecessors
-from aiforge.state.missions import Proposal
+from aiforge.state.proposals import Proposal
 
 _MOST_JOBS = 20
 _LOG_LINES = 30

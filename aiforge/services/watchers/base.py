@@ -8,7 +8,7 @@ from typing import Protocol
 from aiforge.schemas.artifacts import ArtifactType
 from aiforge.schemas.missions import MissionPolicy, Watcher
 from aiforge.services.context import Services
-from aiforge.state.missions import Proposal
+from aiforge.state.proposals import Proposal
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from aiforge.services.confidence import Estimate, of_difference
 from aiforge.services.context import Services
 from aiforge.services.watchers import charts
 from aiforge.services.watchers.base import Attachment, Finding, Found, Quiet
-from aiforge.state import drifts, jobs, missions, models, runs
+from aiforge.state import drifts, executions, jobs, models, runs
 from aiforge.state.drifts import DriftSpec
-from aiforge.state.missions import NO_MODEL, Expectation, Proposal
+from aiforge.state.proposals import NO_MODEL, Expectation, Proposal
 
 TOKEN_DEVIATION = 3.0
 """Standard deviation, in nats, that a token's loss is taken to have.
@@ -81,7 +81,7 @@ class Deploy:
         if gain is None:
             return Quiet(f"{candidate.name} was not measured beside what answers now.")
         if gain.nats <= 0:
-            if await services.state.call(missions.awaiting_outcome, candidate.id):
+            if await services.state.call(executions.awaiting_outcome, candidate.id):
                 return None
             gain = await _changed(services, candidate) or gain
         than = "the base model" if active is None else active.name
@@ -117,7 +117,7 @@ def _held_out(ours: ValidationMetrics, champion: ValidationMetrics | None) -> Ga
 
 async def _changed(services: Services, candidate: Model) -> Gain | None:
     """What a retrain mission gained on the code that had changed, as its outcome was measured."""
-    mission = await services.state.call(missions.measured_for, candidate.id)
+    mission = await services.state.call(executions.measured_for, candidate.id)
     if mission is None or mission.outcome is None:
         return None
     before = await services.state.call(runs.get, str(mission.evidence["runId"]))

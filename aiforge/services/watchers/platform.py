@@ -9,7 +9,7 @@ from aiforge.schemas.runs import Run
 from aiforge.services.context import Services
 from aiforge.services.watchers.base import Finding, Found, Quiet
 from aiforge.state import runs
-from aiforge.state.missions import Proposal
+from aiforge.state.proposals import Proposal
 from aiforge.state.schema import now
 
 GIB = 1 << 30

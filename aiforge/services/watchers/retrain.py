@@ -21,8 +21,8 @@ from aiforge.services.watchers import charts
 from aiforge.services.watchers.base import Finding, Found, Quiet
 from aiforge.state import drifts, models, origins, track_record
 from aiforge.state.drifts import DriftSpec
-from aiforge.state.missions import Expectation, Proposal
 from aiforge.state.origins import Origin
+from aiforge.state.proposals import Expectation, Proposal
 from aiforge.storage import adapter_dir, model_dir
 
 METRIC = "perplexity on changed code"

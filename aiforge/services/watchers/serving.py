@@ -20,7 +20,7 @@ from aiforge.serving.ollama import Ollama
 from aiforge.state import deployments, latencies, models
 from aiforge.state.deployments import Served
 from aiforge.state.latencies import Sample
-from aiforge.state.missions import Expectation, Proposal
+from aiforge.state.proposals import Expectation, Proposal
 
 SAMPLE_SECONDS = 600.0
 """How far two samples of a model's latency are apart."""
