@@ -45,11 +45,11 @@ def add(connection: Connection, model_id: str, milliseconds: float, apart: float
     """Store a sample, unless the last one is less than ``apart`` seconds old; whether it was."""
     samples = of_model(connection, model_id)
     moment = now()
-    if samples and moment - samples[-1].at < timedelta(seconds=apart):
-        return False
     if samples:
         # Two samples of one millisecond would have one key.
         moment = max(moment, samples[-1].at + timedelta(milliseconds=1))
+        if moment - samples[-1].at < timedelta(seconds=apart):
+            return False
     table = latency_samples
     if len(samples) >= KEPT:
         middle = samples[len(samples) // 2].at
