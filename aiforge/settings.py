@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import yaml
@@ -134,6 +135,10 @@ class Settings(BaseSettings):
     ray_address: str | None = None
     """An existing Ray cluster (``auto`` or ``host:port``); a local one is started when absent."""
 
+    cluster_limits: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    """What the cluster's autoscaler can grow it to, by Ray's names (``CPU``, ``GPU``,
+    ``accelerator_type:L4``). Jobs are planned and admitted with it where less is there yet."""
+
     namespace: str = "aiforge"
     """Ray namespace of the platform's actors."""
 
@@ -178,6 +183,14 @@ class Settings(BaseSettings):
         """Where a teacher may run: what the operator named, Ollama, in development this machine."""
         here = ["127.0.0.1", "localhost", "::1"] if self.env == "development" else []
         return [*self.teacher_hosts, urlsplit(self.ollama_url).netloc, *here]
+
+
+def grown(resources: Mapping[str, float], limits: Mapping[str, float]) -> dict[str, float]:
+    """A cluster's resources once its autoscaler has brought every node that it may."""
+    return {
+        name: max(resources.get(name, 0.0), limits.get(name, 0.0))
+        for name in resources.keys() | limits.keys()
+    }
 
 
 class _PlatformFile(PydanticBaseSettingsSource):

@@ -184,3 +184,21 @@ def build(settings: Settings | dict[str, Any] | None = None) -> Application:
         graceful_shutdown_timeout_s=5,
     )
     return deployment.bind(given.model_dump(), llama.bind(given.model_dump()))
+
+
+def deploy(arguments: dict[str, Any]) -> Application:
+    """The platform where Serve is told by a configuration file, as KubeRay's ``RayService`` does:
+    ``import_path: aiforge.api.app:deploy``. Starts what ``aiforge up`` starts beside the API.
+
+    Args:
+        arguments: Fields of ``Settings``; those of the environment where absent.
+    """
+    from aiforge.runtime import dispatcher, limiter
+
+    settings = Settings(**arguments)
+    startup.require_safe(settings)
+    actor.start(settings)
+    dispatcher.start(settings)
+    if settings.env != "development":
+        limiter.start(settings.namespace)
+    return build(settings)

@@ -21,7 +21,7 @@ from aiforge.schemas.runs import Resources, Run, RunStatus
 from aiforge.services.context import RunContext
 from aiforge.services.journal import Journal
 from aiforge.services.work import WorkOf, work_of
-from aiforge.settings import Settings
+from aiforge.settings import Settings, grown
 from aiforge.state import outcomes, runs
 from aiforge.state.access import State
 from aiforge.state.actor import RayState
@@ -264,7 +264,8 @@ class RayDrivers:
         ]
 
     async def capacity(self) -> Resources:
-        found = await asyncio.to_thread(ray.cluster_resources)
+        there = await asyncio.to_thread(ray.cluster_resources)
+        found = grown(there, self._settings.cluster_limits)
         return Resources(
             cpus=found.get("CPU", 0.0),
             gpus=found.get("GPU", 0.0),

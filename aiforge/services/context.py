@@ -18,7 +18,7 @@ from aiforge.schemas.runs import LogLine, MetricPoint, Run
 from aiforge.services import artifacts
 from aiforge.services.journal import Journal
 from aiforge.services.probes import Probes, Recent
-from aiforge.settings import Settings
+from aiforge.settings import Settings, grown
 from aiforge.state import runs, visibility
 from aiforge.state.access import State
 from aiforge.state.schema import now
@@ -149,12 +149,17 @@ class Services:
 
     @property
     def cluster_resources(self) -> Mapping[str, float]:
-        """The cluster's resources by Ray's names; empty where there is none."""
+        """What the cluster has or can grow to, by Ray's names; empty where there is none."""
+        return grown(self.resources_now, self.settings.cluster_limits)
+
+    @property
+    def resources_now(self) -> Mapping[str, float]:
+        """What the cluster had some seconds ago, by Ray's names; empty where there is none."""
         return self._cluster_resources() if self._cluster_resources else {}
 
     @property
     def gpus(self) -> float:
-        """Number of GPUs in the cluster, as it was some seconds ago; 0 where there is none."""
+        """Number of GPUs that the cluster has or can grow to; 0 where there is none."""
         return self.cluster_resources.get("GPU", 0.0)
 
 

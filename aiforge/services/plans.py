@@ -128,6 +128,9 @@ async def plan(services: Services, request: FineTuneRequest, drafted: Draft) -> 
     dataset = await services.state.call(datasets.require_ready, request.dataset_id)
     if services.probe is None:
         return drafted.plan
+    if drafted.plan.device == "cuda" and not services.resources_now.get("GPU"):
+        # A GPU node would have to be started for the probe, which takes minutes.
+        return drafted.plan
     probe = await services.probe(
         TrainPlan(
             job_id="plan",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from aiforge.modeling import bases
@@ -49,6 +49,7 @@ class TrainPlan:
     is one, ``validation/*.parquet``. Checkpoints are taken every ``checkpoint_every`` steps and
     at the end; ``max_failures`` dead workers are replaced. ``start_from`` is the storage path of
     an older job's checkpoint, ``factor_seed`` the seed of that job's PiSSA factors.
+    ``cluster_limits`` is what the cluster can grow to for it, by Ray's names.
     """
 
     job_id: str
@@ -63,6 +64,7 @@ class TrainPlan:
 
     start_from: str | None = None
     factor_seed: int | None = None
+    cluster_limits: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def zero_stage(self) -> int:

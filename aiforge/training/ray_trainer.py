@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from aiforge.modeling import bases
 from aiforge.modeling.linears import Shape
 from aiforge.schemas.jobs import JobConfig
+from aiforge.settings import grown
 from aiforge.storage import Storage, run_dir, train_result_file
 from aiforge.training import estimate
 from aiforge.training.group import GroupSession
@@ -68,8 +69,8 @@ def fit(
         on_controller,
         _worker,
         train_loop_config={"plan": plan, "prepared": prepared, "reporter": report},
-        torch_config=TorchConfig(backend="nccl" if _gpus() else "gloo"),
-        scaling_config=_scaling(plan.config),
+        torch_config=TorchConfig(backend="nccl" if _resources(plan).get("GPU") else "gloo"),
+        scaling_config=_scaling(plan.config, _resources(plan)),
         run_config=_run_config(plan, storage),
     )
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
@@ -142,14 +143,15 @@ def _run_config(plan: TrainPlan, storage: Storage) -> RunConfig:
     )
 
 
-def _gpus() -> float:
-    return float(ray.cluster_resources().get("GPU", 0.0))
+def _resources(plan: TrainPlan) -> dict[str, float]:
+    """What the cluster has, or will have: workers that wait for a node make Ray start it."""
+    return grown(ray.cluster_resources(), plan.cluster_limits)
 
 
 def _settled(plan: TrainPlan, report: Reporter) -> TrainPlan:
     """The plan with its ZeRO stage chosen for this cluster; says what was chosen, and why."""
     shape, config = Shape.of(bases.read_config(plan.base)), plan.config
-    room = estimate.room(ray.cluster_resources(), config.num_workers)
+    room = estimate.room(_resources(plan), config.num_workers)
     config, reason = estimate.choose_stage(shape, config, plan.max_length, room)
     memory = estimate.estimate(shape, config, plan.max_length, room.device)
     report.log(
@@ -169,17 +171,20 @@ def _workers(config: JobConfig) -> str:
     return f"{span} worker{'s' if config.num_workers > 1 else ''}"
 
 
-def _scaling(config: JobConfig) -> ScalingConfig:
+def _scaling(config: JobConfig, resources: Mapping[str, float]) -> ScalingConfig:
     """Workers that fit into the cluster, be it as small as one core.
 
     On CPU each asks for less than its share, so that other actors of the platform still fit
     beside them; how many threads compute follows from the node's cores, not from this number.
+    So CPU workers are spread over the nodes, while GPUs are best beside each other.
     """
     least, most = config.min_workers or config.num_workers, config.num_workers
     workers = most if least == most else (least, most)
-    if _gpus():
+    if resources.get("GPU"):
         return ScalingConfig(num_workers=workers, use_gpu=True)
-    share = float(ray.cluster_resources().get("CPU", 1.0)) / most
+    share = resources.get("CPU", 1.0) / most
     return ScalingConfig(
-        num_workers=workers, resources_per_worker={"CPU": round(min(1.0, 0.75 * share), 3)}
+        num_workers=workers,
+        resources_per_worker={"CPU": round(min(1.0, 0.75 * share), 3)},
+        placement_strategy="SPREAD",
     )

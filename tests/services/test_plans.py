@@ -18,6 +18,7 @@ from aiforge.schemas.plans import TrainingPlan
 from aiforge.services import jobs, plans
 from aiforge.services.context import Services
 from aiforge.settings import Settings
+from aiforge.state import runs
 from aiforge.training.estimate import GIB
 from aiforge.training.plan import Probe, TrainPlan
 
@@ -124,6 +125,21 @@ def test_a_job_that_cannot_fit_is_refused_with_what_makes_it_fit(
     assert queued.status == "queued"
     plan = planned(services, dataset_id, **options)
     assert (plan.fits, plan.changes) == (False, error.detail["changes"])
+
+
+def test_a_job_is_planned_for_gpus_that_the_cluster_can_grow_to(
+    world: World, base: Path, dataset_id: str, settings: Settings
+) -> None:
+    settings.cluster_limits = {"GPU": 2.0, "accelerator_type:L4": 1.0}
+    services = on(world, CLUSTER)
+
+    plan = planned(services, dataset_id, numWorkers=2, batchSize=1, maxSeqLength=512)
+    assert (plan.device, plan.available_bytes, plan.fits) == ("cuda", 24 * GIB, True)
+    # No GPU is there that its time could be measured on.
+    assert plan.time is None
+    queued = asyncio.run(jobs.fine_tune(services, request(dataset_id, maxSeqLength=512)))
+    run = asyncio.run(world.services.state.call(runs.get, queued.job_id))
+    assert run.resources.gpus == 1.0
 
 
 def test_a_model_that_no_setting_makes_fit_is_refused(

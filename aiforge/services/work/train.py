@@ -26,6 +26,7 @@ def execute(context: RunContext) -> dict[str, Any]:
         config=spec.config,
         storage_uri=context.settings.resolved_storage_uri,
         dataset_path=dataset_dir(spec.dataset_id),
+        cluster_limits=context.settings.cluster_limits,
         **_taken_up(context, spec.config),
     )
     result = fit(

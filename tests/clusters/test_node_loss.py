@@ -1,0 +1,160 @@
+"""A machine of the cluster is lost in the middle of a training that runs on it and on another.
+
+Run it by hand, it takes some minutes: ``pytest -m slow -s tests/clusters/test_node_loss.py``
+prints what happened, with the seconds.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from machines import Machine, Machines
+
+from aiforge.client import AIForge
+
+PATIENCE = 600.0
+RAFT = {"chunk_tokens": 120, "context_tokens": 512, "distractors": 1, "validation_fraction": 0.25}
+TRAINING: dict[str, Any] = {
+    "method": "lora",
+    "epochs": 8,
+    "learning_rate": 0.001,
+    "rank": 8,
+    "batch_size": 1,
+    "gradient_accumulation": 1,
+    "num_workers": 2,
+    "zero_stage": 1,
+    "max_seq_length": 512,
+}
+LOST_AT = 45
+"""Five steps after a checkpoint, of which there is one every twenty."""
+
+VERBS = ("count", "sort", "merge", "drop", "rank", "weigh", "label", "group")
+NOUNS = ("apples", "bridges", "clouds", "drums", "engines", "forests", "gates", "hills")
+
+
+def module(name: str) -> str:
+    """A module of documented functions."""
+    functions = [
+        f'''
+        def {verb}_{name}({name}: list[int], amount: int = {number}) -> int:
+            """{verb.capitalize()} the {name} and return how many of them were left.
+
+            Items below {number} are not counted, since the {name} of {verb}s come from outside.
+            """
+            left = [item for item in {name} if item >= amount + {number}]
+            return len(left) * {number}
+        '''
+        for number, verb in enumerate(VERBS, start=len(name))
+    ]
+    return f'"""Work on {name}."""\n' + "\n".join(map(textwrap.dedent, functions))
+
+
+def told(text: str) -> None:
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
+
+
+def until(what: str, look: Callable[[], Any]) -> Any:
+    """The first true result of a look."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{what} did not come within {PATIENCE:g} seconds")
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[Machines]:
+    machines = Machines(tmp_path / "home")
+    yield machines
+    machines.stop()
+    assert machines.head.processes() == []
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("joins", [False, True], ids=["remaining-machine", "machine-that-joins"])
+def test_training_survives_the_loss_of_a_machine(
+    machines: Machines, make_repository: Callable[[Mapping[str, str | bytes]], Path], joins: bool
+) -> None:
+    # Where no machine joins, the remaining one has room for both workers.
+    cpus = 1 if joins else 2
+    machines.start_head(cpus)
+    told(f"the head answers at {machines.url}")
+    worker = machines.start_worker(cpus)
+    told("a second machine joined")
+    with AIForge(machines.url) as forge:
+        repository = make_repository({f"pkg_{name}.py": module(name) for name in NOUNS})
+        source = forge.sources.create_local(str(repository)).wait()
+        dataset = forge.datasets.generate(
+            "small", [source.id], max_examples=120, base_model="forge-tiny", raft=RAFT
+        ).wait()
+        told(f"{dataset.id}: {dataset.train_count} + {dataset.validation_count} examples")
+        job = forge.jobs.fine_tune("loss", dataset.id, "forge-tiny", **TRAINING)
+        lost = _lose(machines, forge, job.id, worker, joins)
+        finished = forge.jobs.wait(job.id, timeout=PATIENCE)
+        told(f"{job.id}: {finished.status} after {finished.metrics.current_step} steps")
+        _tell_log(forge, job.id)
+        survivor = forge.jobs.metrics(job.id)
+        again = forge.jobs.fine_tune("undisturbed", dataset.id, "forge-tiny", **TRAINING)
+        whole = forge.jobs.wait(again.id, timeout=PATIENCE)
+        undisturbed = forge.jobs.metrics(again.id)
+    told(f"lost machine: {lost}")
+    assert finished.status == whole.status == "completed"
+    assert survivor.steps == undisturbed.steps
+    largest = max(
+        abs(found - expected)
+        for found, expected in zip(survivor.losses, undisturbed.losses, strict=True)
+    )
+    told(f"largest difference of a loss to an undisturbed job: {largest:.1e}")
+    assert largest < 1e-4
+
+
+def _lose(
+    machines: Machines, forge: AIForge, job_id: str, worker: Machine, joins: bool
+) -> dict[str, float]:
+    """Kill a machine in the middle; the seconds until a step was trained that was not before."""
+
+    def step() -> int:
+        job = forge.jobs.get(job_id)
+        assert job.status in ("queued", "running"), job.error
+        return int(job.metrics.current_step)
+
+    until(f"step {LOST_AT}", lambda: step() >= LOST_AT)
+    for machine in (machines.head, worker):
+        trains = sum("RayTrainWorker" in title for title in machine.titles())
+        told(f"{machine.name} runs {trains} of the two workers")
+        assert trains == 1, machine.titles()
+    begun = time.monotonic()
+    worker.lose_power()
+    told(f"{worker.name} lost its power at step {step()}")
+    if joins:
+        machines.start_worker(1)
+        told(f"another machine joined after {time.monotonic() - begun:.1f} s")
+    resumed = until("the resumed training", lambda: _resumed_after(forge, job_id))
+    seconds = {"to workers that load the checkpoint": time.monotonic() - begun}
+    last = max(forge.jobs.metrics(job_id).steps)
+    told(f"resumed after step {resumed}; the last one of before was {last}")
+    until("a new step", lambda: step() not in range(last + 1) and step() > last)
+    seconds["to the first new step"] = time.monotonic() - begun
+    return {name: round(value, 1) for name, value in seconds.items()} | {
+        "steps repeated": last - resumed
+    }
+
+
+def _resumed_after(forge: AIForge, job_id: str) -> int | None:
+    found = re.findall(r"continuing after step (\d+)", "\n".join(forge.jobs.logs(job_id).logs))
+    return int(found[-1]) if found else None
+
+
+def _tell_log(forge: AIForge, job_id: str) -> None:
+    for line in forge.jobs.logs(job_id).logs:
+        if "⟦" not in line:
+            print(f"    {line[:200]}")
