@@ -20,6 +20,7 @@ from aiforge.cli import (
     platform,
     source,
     train,
+    upkeep,
     watch,
     webhook,
 )
@@ -59,6 +60,7 @@ def root(
 
 
 platform.register(app)
+upkeep.register(app)
 train.register(app)
 chat.register(app)
 watch.register(app)

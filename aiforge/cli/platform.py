@@ -68,7 +68,7 @@ def up(
     Databases, storage and an existing Ray cluster are named by AIFORGE_DATABASE_URL,
     AIFORGE_STORAGE_URI and AIFORGE_RAY_ADDRESS.
     """
-    settings = _settings(home, port)
+    settings = local_settings(home, port)
     begun = time.monotonic()
     info = _start(settings, cli.console)
     seconds = time.monotonic() - begun
@@ -88,7 +88,7 @@ def up(
 
 def down(cli: Cli, home: Home = None) -> None:
     """Stop the platform; what was running goes on at the next start."""
-    settings = _settings(home, None)
+    settings = local_settings(home, None)
     stopped = _stop(settings, cli.console)
     text = "Stopped." if stopped else f"Nothing was running from {settings.home}."
     cli.show({"stopped": stopped}, lambda console: console.print(text, markup=False))
@@ -98,7 +98,7 @@ def env(cli: Cli, home: Home = None) -> None:
     """Print the variables that `ray job submit` needs to reach the running platform."""
     from aiforge.runtime import cluster
 
-    settings = _settings(home, None)
+    settings = local_settings(home, None)
     info = cluster.running(settings)
     if info is None:
         raise Unavailable(
@@ -133,7 +133,7 @@ def doctor(cli: Cli, home: Home = None, port: Port = None) -> None:
 
     from aiforge.cli.doctor import examine, passed
 
-    checks = examine(_settings(home, port))
+    checks = examine(local_settings(home, port))
     cli.show([asdict(check) for check in checks], lambda console: _show_checks(console, checks))
     if not passed(checks):
         leave(ExitCode.FAILURE)
@@ -174,7 +174,7 @@ def demo(
 
     repository = _repository(source) if source else own_repository()
     chosen = read_recipe(recipe)
-    settings = _settings(home, port, root=repository)
+    settings = local_settings(home, port, root=repository)
     begun = time.monotonic()
     started = _ensure_up(cli, settings)
     ready = time.monotonic() - begun
@@ -280,7 +280,15 @@ def _without_password(url: str) -> str:
     return f"{head.split('://')[0]}://…@{tail}" if at else url
 
 
-def _settings(home: Path | None, port: int | None, root: str | None = None) -> Settings:
+def local_settings(home: Path | None, port: int | None, root: str | None = None) -> Settings:
+    """The settings of the platform on this machine, from variables and options.
+
+    Args:
+        root: A repository that a development platform may read beside the working directory.
+
+    Raises:
+        InvalidInput: A value is not acceptable.
+    """
     from pydantic import ValidationError
 
     from aiforge.settings import Settings

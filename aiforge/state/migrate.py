@@ -42,15 +42,16 @@ def upgrade(engine: Engine) -> None:
         if is_current(connection):
             return
     with engines.transaction(engine, writes=True) as connection:
-        _migrate(connection)
+        migrate(connection)
 
 
 def is_current(connection: Connection) -> bool:
     """Whether the database has exactly the tables that this version declares."""
-    return _revision(connection) == newest()
+    return revision_of(connection) == newest()
 
 
-def _revision(connection: Connection) -> str | None:
+def revision_of(connection: Connection) -> str | None:
+    """Which migrations the database has been through; ``None`` before the first."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     query = text("SELECT version_num FROM alembic_version")
@@ -58,14 +59,19 @@ def _revision(connection: Connection) -> str | None:
     return revision
 
 
-def _migrate(connection: Connection) -> None:
+def migrate(connection: Connection, revision: str = "head") -> None:
+    """Run the migrations up to a revision that are missing, within the caller's transaction.
+
+    Raises:
+        Conflict: The database was written by a newer version of the platform.
+    """
     from alembic import command
     from alembic.util import CommandError
 
     settings = config()
     settings.attributes["connection"] = connection
     try:
-        command.upgrade(settings, "head")
+        command.upgrade(settings, revision)
     except CommandError as error:
         raise Conflict(
             f"The database is of another version of AI Forge ({error}); upgrade AI Forge, or name "

@@ -1,0 +1,107 @@
+"""``aiforge backup | restore``: what whoever runs a platform does to its state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aiforge.cli.frame import Cli, command
+from aiforge.cli.output import facts
+from aiforge.cli.platform import Home, local_settings
+from aiforge.errors import Conflict, Unavailable
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from aiforge.settings import Settings
+    from aiforge.state.backup import Summary
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    command(app, "backup", examples=_BACKUP)(backup)
+    command(app, "restore", examples=_RESTORE)(restore)
+
+
+_BACKUP = """
+aiforge backup state.backup          (the platform may run meanwhile)
+AIFORGE_DATABASE_URL=postgresql://… aiforge backup /backups/state.backup
+"""
+
+_RESTORE = """
+aiforge restore state.backup
+aiforge restore state.backup --replace
+AIFORGE_DATABASE_URL=postgresql://… aiforge restore state.backup    (from SQLite to PostgreSQL)
+"""
+
+
+def backup(
+    cli: Cli,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Written whole or not at all.")],
+    home: Home = None,
+) -> None:
+    """Write the whole state to one checked, compressed file, as it is at one moment.
+
+    Files under the storage URI are not part of it; copy them after this, not before.
+    """
+    made = _engine().back_up(local_settings(home, None).resolved_database_url, file.expanduser())
+    _show(cli, "backed up to", file, made)
+
+
+def restore(
+    cli: Cli,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `aiforge backup` wrote.")],
+    home: Home = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Give up what the state holds now.")
+    ] = False,
+) -> None:
+    """Make the state what a backup says, on SQLite or PostgreSQL; the platform must be down.
+
+    An older backup is brought up to date. What ran when it was made goes on at the next start.
+    """
+    settings = local_settings(home, None)
+    engine = _engine()
+    _require_down(settings)
+    restored = engine.restore(settings.resolved_database_url, file.expanduser(), replace=replace)
+    _show(cli, "restored from", file, restored)
+
+
+def _show(cli: Cli, what: str, file: Path, summary: Summary) -> None:
+    rows = f"{summary.rows:,} rows of {summary.tables} tables, revision {summary.revision}"
+    made = summary.made_at.isoformat(timespec="seconds")
+    cli.show(summary, facts([(what, str(file)), ("holds", rows), ("made at", made)]))
+
+
+def _engine() -> ModuleType:
+    try:
+        # The client alone has no database driver.
+        from aiforge.state import backup
+    except ModuleNotFoundError as error:
+        raise Unavailable(
+            f"This installation is the client alone ({error.name} is missing): "
+            "pip install 'aiforge[platform]'.",
+            code="platform_not_installed",
+        ) from error
+    return backup
+
+
+def _require_down(settings: Settings) -> None:
+    import httpx
+
+    from aiforge.runtime import cluster
+
+    answers = False
+    if settings.ray_address:
+        try:
+            httpx.get(f"http://{settings.host}:{settings.port}/health", timeout=5)
+            answers = True
+        except httpx.HTTPError:
+            pass
+    if answers or cluster.running(settings) is not None:
+        raise Conflict(
+            "The platform is running, and would go on with what it knew; `aiforge down` first.",
+            code="platform_running",
+        )

@@ -1,0 +1,69 @@
+"""Backup and restore as whoever runs a platform types them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from served import World, add_source
+from typer.testing import CliRunner, Result
+
+from aiforge.cli.main import app as commands
+from aiforge.runtime import cluster
+from aiforge.runtime.cluster import ClusterInfo
+from aiforge.settings import Settings
+from aiforge.state import sources
+from aiforge.state.store import Store
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(commands, arguments)
+
+
+def test_a_state_is_backed_up_and_restored_elsewhere(
+    world: World, api: object, make_repository: object, tmp_path: Path
+) -> None:
+    source_id = add_source(api, world, make_repository({"a.py": "x = 1\n"}))  # type: ignore[arg-type,operator]
+    file, other = tmp_path / "state.backup", tmp_path / "other"
+
+    made = run("backup", str(file), "--home", str(world.services.settings.home), "--json")
+    restored = run("restore", str(file), "--home", str(other), "--json")
+    again = run("restore", str(file), "--home", str(other))
+
+    assert made.exit_code == restored.exit_code == 0, made.output + restored.output
+    assert json.loads(made.stdout) == json.loads(restored.stdout)
+    store = Store(Settings(home=other).resolved_database_url)
+    assert [one.id for one in store.run(sources.page, (9, 0)).items] == [source_id]
+    store.close()
+    assert again.exit_code == 1
+    assert "--replace" in again.stderr
+    assert run("restore", str(file), "--home", str(other), "--replace").exit_code == 0
+
+
+def test_a_running_platform_is_not_restored_under_its_feet(world: World, tmp_path: Path) -> None:
+    settings = world.services.settings
+    file = tmp_path / "state.backup"
+    assert run("backup", str(file), "--home", str(settings.home)).exit_code == 0
+    head = subprocess.Popen(["sleep", "60"], env=os.environ | {cluster.CLUSTER_ID: "c1"})
+    names = [name for name in ClusterInfo.model_fields if name not in ("pid", "metrics_port")]
+    info = ClusterInfo(**dict.fromkeys(names, "c1"), pid=head.pid, metrics_port=1)
+    cluster.info_file(settings).write_text(info.model_dump_json())
+    try:
+        refused = run("restore", str(file), "--home", str(settings.home), "--replace")
+    finally:
+        head.kill()
+        head.wait()
+
+    assert refused.exit_code == 1
+    assert "aiforge down" in refused.stderr
+
+
+@pytest.mark.parametrize("command", ["backup", "restore"])
+def test_without_a_state_or_a_file_the_line_says_so(command: str, tmp_path: Path) -> None:
+    done = run(command, str(tmp_path / "none.backup"), "--home", str(tmp_path / "home"))
+
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: ")
