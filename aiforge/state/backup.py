@@ -256,10 +256,9 @@ def _set_counters(connection: Connection, counters: dict[str, int]) -> None:
             connection.execute(text("INSERT INTO sqlite_sequence VALUES (:name, :last)"), given)
         return
     for table, sequence in _sequences(connection, _tables(connection)):
-        if last := counters.get(table.name):
-            connection.execute(
-                text("SELECT setval(CAST(:of AS regclass), :last)"), {"of": sequence, "last": last}
-            )
+        if reached := counters.get(table.name):
+            given = {"of": sequence, "last": reached}
+            connection.execute(text("SELECT setval(CAST(:of AS regclass), :last)"), given)
 
 
 def _sequences(connection: Connection, tables: list[Table]) -> Iterator[tuple[Table, str]]:
