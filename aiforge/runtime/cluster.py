@@ -239,6 +239,9 @@ def _launch(settings: Settings) -> ClusterInfo:
     # A submitted job that says `python` means the one that runs the platform.
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     environment.pop("RAY_ADDRESS")
+    # Else Ray looks for it among all processes of the machine, and gives up where it finds two:
+    # so a killed training kept its placement group for good where another cluster ran.
+    environment["RAY_API_SERVER_ADDRESS"] = info.dashboard
     with Path(info.log).open("wb") as log:
         process = subprocess.Popen(
             command,

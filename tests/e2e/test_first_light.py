@@ -114,6 +114,15 @@ def test_state_killed_in_the_middle_has_lost_nothing(platform: Platform) -> None
     assert _process_of(platform, "ray::StateActor").pid != victim.pid
 
 
+@pytest.mark.cluster
+def test_the_platforms_processes_find_their_own_cluster_beside_others(platform: Platform) -> None:
+    info = cluster.running(platform.settings)
+    assert info is not None
+    for title in ("ray::StateActor", "ray::DispatcherActor"):
+        environment = _process_of(platform, title).environ()
+        assert environment["RAY_API_SERVER_ADDRESS"] == info.dashboard
+
+
 def _process_of(platform: Platform, title: str) -> psutil.Process:
     info = cluster.running(platform.settings)
     assert info is not None

@@ -19,6 +19,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -192,7 +193,9 @@ def rest(platform: kills.Platform, sampler: Sampler) -> Rest | None:
     return None
 
 
-def soak(platform: kills.Platform, minutes: float) -> tuple[Sampler, Rounds, Counter[str]]:
+def soak(
+    platform: kills.Platform, minutes: float, over: threading.Event
+) -> tuple[Sampler, Rounds, Counter[str]]:
     """Keep the platform busy and look at it."""
     rounds, number = Rounds(platform), 0
     begun = time.monotonic()
@@ -201,7 +204,7 @@ def soak(platform: kills.Platform, minutes: float) -> tuple[Sampler, Rounds, Cou
     clients = [Client(platform.url, per_second=4) for _ in range(2)]
     for client in clients:
         client.start()
-    while time.monotonic() - begun < minutes * 60:
+    while time.monotonic() - begun < minutes * 60 and not over.is_set():
         rounds.round(number, FATES[number % len(FATES)])
         found = rest(platform, sampler)
         print(json.dumps({"round": number, "rest": found and asdict(found)}), flush=True)
@@ -259,11 +262,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path, help="a PNG")
     given = parser.parse_args()
+    over = threading.Event()
+    # Ends the soak after the round that is under way; what was measured is reported.
+    signal.signal(signal.SIGTERM, lambda *_: over.set())
     root = Path(tempfile.mkdtemp(prefix="aifs", dir="/tmp"))
     platform = kills.Platform(root)
     try:
         platform.up()
-        sampler, rounds, answers = soak(platform, given.minutes)
+        sampler, rounds, answers = soak(platform, given.minutes, over)
         sampler.stop()
         cluster_processes = platform.processes()
     finally:
