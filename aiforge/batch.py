@@ -25,7 +25,7 @@ from aiforge.schemas.common import Wire
 from aiforge.schemas.datasets import DatasetDetail, DatasetStatus, GenerateRequest
 from aiforge.schemas.jobs import FineTuneRequest, Job, JobStatus
 from aiforge.schemas.sources import GitSourceRequest, Source, SourceStatus
-from aiforge.services import datasets, jobs, sources
+from aiforge.services import datasets, jobs, plans, sources
 from aiforge.services.context import Services
 from aiforge.settings import Settings, read_yaml
 from aiforge.sources import uploads
@@ -73,6 +73,7 @@ async def execute(services: Services, recipe: Recipe, say: Say) -> Job:
     Raises:
         AIForgeError: A part failed; the parts before it stay.
     """
+    await asyncio.to_thread(require_room, services, recipe)
     source_id = await _create_source(services, recipe)
     source = await _settled(
         services,
@@ -83,10 +84,7 @@ async def execute(services: Services, recipe: Recipe, say: Say) -> Job:
     say(f"{source.id}: {source.file_count} files, {source.skipped_count} skipped")
     dataset = await _build(services, recipe, source)
     say(f"{dataset.id}: {dataset.train_count} + {dataset.validation_count} examples")
-    request = FineTuneRequest(
-        project_name=recipe.project_name, dataset_id=dataset.id, **recipe.train.model_dump()
-    )
-    started = await jobs.fine_tune(services, request)
+    started = await jobs.fine_tune(services, _request(recipe, dataset.id))
     say(f"{started.job_id}: queued; follow it with: aiforge job follow {started.job_id}")
     job = await _settled(
         services,
@@ -96,6 +94,28 @@ async def execute(services: Services, recipe: Recipe, say: Say) -> Job:
     )
     _require(job, job.status == JobStatus.COMPLETED)
     return job
+
+
+def require_room(services: Services, recipe: Recipe) -> None:
+    """Refuse at once what would be refused, or train for months, after its dataset was built.
+
+    Raises:
+        InvalidInput: The cluster is too small, or the base model cannot be had.
+    """
+    if services.gpus < recipe.gpus:
+        raise InvalidInput(
+            f"{recipe.project_name} needs {recipe.gpus} GPUs, of which this cluster has "
+            f"{services.gpus:g}. Run it where they are, say in AIFORGE_CLUSTER_LIMITS how many an "
+            "autoscaler can bring, or take configs/train/demo.yaml, which needs none.",
+            code="gpus_missing",
+        )
+    plans.require_room(plans.draft(services, _request(recipe, ""), None))
+
+
+def _request(recipe: Recipe, dataset_id: str) -> FineTuneRequest:
+    return FineTuneRequest(
+        project_name=recipe.project_name, dataset_id=dataset_id, **recipe.train.model_dump()
+    )
 
 
 async def _create_source(services: Services, recipe: Recipe) -> str:

@@ -67,6 +67,9 @@ class Recipe(_Section):
     project_name: Name
     """The project that jobs and models are grouped by."""
 
+    gpus: int = Field(default=0, ge=0)
+    """GPUs that a cluster must have, or be able to grow to; nothing is begun on a smaller one."""
+
     source: RecipeSource
     """Where the data comes from."""
 

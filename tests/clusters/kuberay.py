@@ -10,9 +10,9 @@ here and held against Kubernetes' own schemas by the tests.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Core = dict[str, Any]
 """An object of Kubernetes' core API."""
@@ -55,22 +55,35 @@ class GcsFaultToleranceOptions(Strict):
     redisAddress: str
 
 
-class HeadGroupSpec(Strict):
+class Group(Strict):
     template: Core
+    rayStartParams: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict)
+    resources: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _as_the_operator_asks(self) -> Self:
+        """The schema lets pass what the operator then refuses to carry out."""
+        if "labels" in self.rayStartParams:
+            raise ValueError("labels stand beside rayStartParams")
+        amounts = {"num-cpus", "num-gpus", "memory", "resources"}
+        if self.resources and amounts & self.rayStartParams.keys():
+            raise ValueError("resources stand in one place")
+        return self
+
+
+class HeadGroupSpec(Group):
     headService: Core | None = None
     enableIngress: bool | None = None
-    rayStartParams: dict[str, str] = Field(default_factory=dict)
     serviceType: Literal["ClusterIP", "NodePort", "LoadBalancer"] | None = None
 
 
-class WorkerGroupSpec(Strict):
+class WorkerGroupSpec(Group):
     groupName: str
     replicas: int = 0
     minReplicas: int = 0
     maxReplicas: int = 2147483647
     idleTimeoutSeconds: int | None = None
-    rayStartParams: dict[str, str] = Field(default_factory=dict)
-    template: Core
     numOfHosts: int = 1
 
 

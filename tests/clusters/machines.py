@@ -92,40 +92,49 @@ class Machines:
     def address(self) -> str:
         return f"{HEAD_ADDRESS}:{self.gcs}"
 
-    def start_head(self, cpus: int) -> subprocess.CompletedProcess[str]:
-        """Ray's head and the platform, by ``head.sh``."""
+    def start_head(self, cpus: int, *options: str) -> None:
+        """Ray's head and the platform on it, by ``head.sh``."""
         self.home.mkdir(parents=True, exist_ok=True)
-        return self._script(
-            self.head,
-            *("head.sh", HEAD_ADDRESS, f"--num-cpus={cpus}", f"--temp-dir={self.directory / 'r'}"),
+        self._script(self.head, SCRIPTS / "head.sh", HEAD_ADDRESS, *self._head(cpus), *options)
+
+    def start_ray_alone(self, cpus: int, *options: str) -> None:
+        """Ray's head without anything on it, with the same options."""
+        command = (
+            f". {SCRIPTS / 'environment.sh'}; exec ray start --head --port={self.gcs} "
+            f'--node-ip-address={HEAD_ADDRESS} --disable-usage-stats "$@"'
+        )
+        self._script(self.head, "sh", "-c", command, "sh", *self._head(cpus), *options)
+
+    def _head(self, cpus: int) -> tuple[str, ...]:
+        return (
+            f"--num-cpus={cpus}",
+            f"--temp-dir={self.directory / 'r'}",
             f"--dashboard-port={self.dashboard}",
             f"--ray-client-server-port={free_port()}",
         )
 
-    def start_worker(self, cpus: int) -> Machine:
+    def start_worker(self, cpus: int, *options: str) -> Machine:
         """Another machine, by ``worker.sh``; each has an address of its own."""
         machine = Machine(f"worker-{len(self.workers) + 1}")
         self.workers.append(machine)
         address = f"127.0.0.{len(self.workers) + 1}"
         self._script(
             machine,
-            *("worker.sh", self.address, f"--num-cpus={cpus}", f"--node-ip-address={address}"),
+            *(SCRIPTS / "worker.sh", self.address, f"--num-cpus={cpus}"),
+            f"--node-ip-address={address}",
+            *options,
         )
         return machine
 
-    def _script(
-        self, machine: Machine, name: str, *arguments: str
-    ) -> subprocess.CompletedProcess[str]:
+    def _script(self, machine: Machine, *command: str | Path) -> None:
         done = self.run(
-            str(SCRIPTS / name),
-            *arguments,
+            *map(str, command),
             *("--min-worker-port=0", "--max-worker-port=0"),
             f"--dashboard-agent-listen-port={free_port()}",
             f"--metrics-export-port={free_port()}",
             **{cluster.CLUSTER_ID: machine.mark},
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        return done
 
     def run(
         self, *command: str, cwd: Path | None = None, **variables: str

@@ -228,7 +228,7 @@ def test_serve_is_told_what_can_be_built() -> None:
         for deployment in application.deployments
     }
     groups = cluster_of("service").workerGroupSpecs
-    assert pools <= {group.rayStartParams["labels"].removeprefix("pool=") for group in groups}
+    assert pools <= {group.labels["pool"] for group in groups}
 
 
 def test_the_batch_run_is_a_recipe_that_parses(tmp_path: Path) -> None:
