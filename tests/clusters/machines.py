@@ -62,6 +62,7 @@ class Machines:
 
     def __init__(self, home: Path, variables: Mapping[str, str] | None = None) -> None:
         self.home = home
+        home.mkdir(parents=True, exist_ok=True)
         self.port, self.gcs, self.dashboard = free_port(), free_port(), free_port()
         self.directory = Path(tempfile.mkdtemp(prefix="aifm", dir="/tmp"))
         token = self.directory / "token"
@@ -94,7 +95,6 @@ class Machines:
 
     def start_head(self, cpus: int, *options: str) -> None:
         """Ray's head and the platform on it, by ``head.sh``."""
-        self.home.mkdir(parents=True, exist_ok=True)
         self._script(self.head, SCRIPTS / "head.sh", HEAD_ADDRESS, *self._head(cpus), *options)
 
     def start_ray_alone(self, cpus: int, *options: str) -> None:
@@ -127,14 +127,23 @@ class Machines:
         return machine
 
     def _script(self, machine: Machine, *command: str | Path) -> None:
-        done = self.run(
+        """Run what starts a raylet; twice if need be, since Ray gives up on a busy machine."""
+        done = self._try_script(machine, *command)
+        if done.returncode:
+            machine.stop()
+            done = self._try_script(machine, *command)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def _try_script(
+        self, machine: Machine, *command: str | Path
+    ) -> subprocess.CompletedProcess[str]:
+        return self.run(
             *map(str, command),
             *("--min-worker-port=0", "--max-worker-port=0"),
             f"--dashboard-agent-listen-port={free_port()}",
             f"--metrics-export-port={free_port()}",
             **{cluster.CLUSTER_ID: machine.mark},
         )
-        assert done.returncode == 0, done.stdout + done.stderr
 
     def run(
         self, *command: str, cwd: Path | None = None, **variables: str

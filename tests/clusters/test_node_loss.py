@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from machines import Machine, Machines
+from moto.server import ThreadedMotoServer
 
 from aiforge.client import AIForge
 
@@ -70,9 +72,33 @@ def until(what: str, look: Callable[[], Any]) -> Any:
 
 
 @pytest.fixture
-def machines(tmp_path: Path) -> Iterator[Machines]:
-    machines = Machines(tmp_path / "home")
-    yield machines
+def object_store() -> Iterator[dict[str, str]]:
+    """Variables that have machines keep their files in a real HTTP server that behaves as S3."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys)
+    client.create_bucket(Bucket="forge")
+    yield {
+        **{name.upper(): value for name, value in keys.items()},
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": url,
+        "AIFORGE_STORAGE_URI": "s3://forge/two-nodes",
+    }
+    server.stop()
+
+
+@pytest.fixture(
+    params=[(False, False), (True, False), (False, True)], ids=["remains", "joins", "s3"]
+)
+def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Machines, bool]]:
+    """Machines, and whether another one joins when one is lost."""
+    joins, on_s3 = request.param
+    variables = request.getfixturevalue("object_store") if on_s3 else {}
+    machines = Machines(tmp_path / "home", variables)
+    yield machines, joins
     machines.stop()
     assert machines.head.processes() == []
 
@@ -80,16 +106,16 @@ def machines(tmp_path: Path) -> Iterator[Machines]:
 @pytest.mark.slow
 @pytest.mark.cluster
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize("joins", [False, True], ids=["remaining-machine", "machine-that-joins"])
 def test_training_survives_the_loss_of_a_machine(
-    machines: Machines, make_repository: Callable[[Mapping[str, str | bytes]], Path], joins: bool
+    scene: tuple[Machines, bool], make_repository: Callable[[Mapping[str, str | bytes]], Path]
 ) -> None:
+    machines, joins = scene
     # Where no machine joins, the remaining one has room for both workers.
     cpus = 1 if joins else 2
     machines.start_head(cpus)
     told(f"the head answers at {machines.url}")
     worker = machines.start_worker(cpus)
-    told("a second machine joined")
+    told(f"a second machine joined; storage {machines.variables['AIFORGE_STORAGE_URI']}")
     with AIForge(machines.url) as forge:
         repository = make_repository({f"pkg_{name}.py": module(name) for name in NOUNS})
         source = forge.sources.create_local(str(repository)).wait()

@@ -53,7 +53,9 @@ def submit(machines: Machines, name: str, *options: str) -> tuple[int, str, floa
 @pytest.mark.parametrize("name", [name for name in RECIPES if name != "demo"])
 def test_a_recipe_for_gpus_says_at_once_that_there_are_none(machines: Machines, name: str) -> None:
     status, output, seconds = submit(machines, name)
-    (reason,) = re.findall(r"error: .*", output)
+    found = re.search(r"error: .*", output)
+    assert found is not None, output
+    reason = found[0]
     told(f"exit status {status} after {seconds:.1f} s: {reason}")
     assert status != 0
     assert re.search(r"needs \d+ GPUs, of which this cluster has 0", reason)
