@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,6 +20,28 @@ from pydantic_settings import (
 from aiforge.errors import InvalidInput
 
 Environment = Literal["development", "staging", "production"]
+
+
+class Retention(BaseModel):
+    """How long ``aiforge gc`` keeps what nothing refers to any more.
+
+    What a source, dataset, job, model, export, artifact or mission refers to is kept whatever
+    stands here.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    grace_hours: float = Field(default=24, ge=1)
+    """Age below which nothing goes: work that is under way is not referred to yet."""
+
+    checkpoints: int = Field(default=1, ge=0)
+    """The newest ones that are kept of a job that has ended, to resume from it."""
+
+    cache_days: float | None = Field(default=30, gt=0)
+    """Age at which factors, packed rows, chunks and measured answers go; for ever when absent."""
+
+    teacher_days: float | None = Field(default=None, gt=0)
+    """Age at which a teacher's replies go, which were paid for; for ever when absent."""
 
 
 class Settings(BaseSettings):
@@ -131,6 +153,9 @@ class Settings(BaseSettings):
 
     disk_reserve_bytes: int = Field(default=1 << 30, ge=0)
     """Free space that must remain under ``home`` for a run to be admitted."""
+
+    retention: Retention = Field(default_factory=Retention)
+    """What ``aiforge gc`` keeps; in ``AIFORGE_RETENTION`` as JSON."""
 
     ray_address: str | None = None
     """An existing Ray cluster (``auto`` or ``host:port``); a local one is started when absent."""

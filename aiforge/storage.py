@@ -19,6 +19,11 @@ from aiforge.errors import InvalidInput, NotFound
 
 PIECE_BYTES = 1 << 20
 
+DECLARING = frozenset(
+    {"manifest.json", "parity.json", "training.json", "latest.json", "pairs.json", "blobs.arrow"}
+)
+"""Files that are written last and say that what lies beside them is whole."""
+
 
 class Storage:
     """Files of the platform on a local directory or an S3 bucket.
@@ -201,6 +206,36 @@ class Storage:
             self.filesystem.delete_dir(self.full(path))
         elif kind == pafs.FileType.File:
             self.filesystem.delete_file(self.full(path))
+
+    def retire(self, path: str) -> None:
+        """As ``delete``, but what a crash leaves of it is never taken for the whole.
+
+        On a local disk it loses its name first; on an object store those files go first by which
+        a reader knows that the others are there.
+        """
+        full = self.full(path)
+        if self.is_local:
+            target = Path(full)
+            partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+            if target.name.endswith(".partial"):
+                partial = target
+            else:
+                target.replace(partial)
+            self.delete(str(partial.relative_to(self.root)))
+            return
+        below = [entry for entry, _, _ in self.entries(path)]
+        for entry in sorted(below, key=lambda entry: entry.rpartition("/")[2] not in DECLARING):
+            self.filesystem.delete_file(self.full(entry))
+        self.delete(path)
+
+    def entries(self, path: str = "") -> Iterator[tuple[str, int, float]]:
+        """Every file below a path, or it itself: its path, bytes, and when it was written.
+
+        The last is in seconds of the epoch.
+        """
+        for info in self._files(path):
+            relative = info.path.removeprefix(self.root).lstrip("/")
+            yield relative, info.size or 0, info.mtime_ns / 1e9 if info.mtime_ns else 0.0
 
     def delete_stale(self, path: str, keep: Container[str], seconds: float = 86_400.0) -> None:
         """Remove files directly below a directory that are not to be kept and are that old."""

@@ -1,14 +1,15 @@
-"""``aiforge backup | restore``: what whoever runs a platform does to its state."""
+"""``aiforge backup | restore | gc``: what whoever runs a platform does to its state and files."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aiforge.cli.frame import Cli, command
-from aiforge.cli.output import facts
+from aiforge.cli.output import duration, facts, size, table
 from aiforge.cli.platform import Home, local_settings
 from aiforge.errors import Conflict, Unavailable
 
@@ -23,6 +24,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     command(app, "backup", examples=_BACKUP)(backup)
     command(app, "restore", examples=_RESTORE)(restore)
+    command(app, "gc", examples=_GC)(gc)
 
 
 _BACKUP = """
@@ -34,6 +36,13 @@ _RESTORE = """
 aiforge restore state.backup
 aiforge restore state.backup --replace
 AIFORGE_DATABASE_URL=postgresql://… aiforge restore state.backup    (from SQLite to PostgreSQL)
+"""
+
+
+_GC = """
+aiforge gc                           (shows what would go, and why)
+aiforge gc --delete
+AIFORGE_RETENTION='{"grace_hours": 72, "teacher_days": 365}' aiforge gc
 """
 
 
@@ -67,6 +76,47 @@ def restore(
     _require_down(settings)
     restored = engine.restore(settings.resolved_database_url, file.expanduser(), replace=replace)
     _show(cli, "restored from", file, restored)
+
+
+def gc(
+    cli: Cli,
+    home: Home = None,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Remove it; without this it is only shown.")
+    ] = False,
+) -> None:
+    """Find the files that nothing refers to any more, and remove them.
+
+    What a source, dataset, job, model, export, artifact or mission refers to always stays, and
+    so does what was written lately. The platform may run meanwhile.
+    """
+    settings = local_settings(home, None)
+    _engine()
+    from aiforge.services import retention
+
+    with retention.opened(settings) as sweep, cli.console.status("Looking through the storage"):
+        found = sweep.find()
+        if delete:
+            found = list(retention.collect(sweep, found))
+    total = sum(one.size for one in found)
+    body = {
+        "deleted": delete,
+        "size": total,
+        "items": [one.model_dump(mode="json", by_alias=True) for one in found],
+    }
+    cli.show(body, table(found, _GARBAGE, "Nothing can go."))
+    if found:
+        verb = "went" if delete else "would go; remove it with --delete"
+        cli.say(f"{len(found)} items, {size(total)} {verb}.")
+
+
+_GARBAGE: list[tuple[str, Callable[[Any], str]]] = [
+    ("What", lambda one: one.kind),
+    ("Path", lambda one: one.path),
+    ("Size", lambda one: size(one.size)),
+    ("Last written", lambda one: f"{duration(one.age_seconds)} ago"),
+    ("Why", lambda one: one.reason),
+]
 
 
 def _show(cli: Cli, what: str, file: Path, summary: Summary) -> None:

@@ -40,7 +40,7 @@ def keep(
     """Store an artifact; a second time, the one of the same owner and name is replaced.
 
     The content is written first and under its hash, so a crash at any moment leaves either no
-    artifact or a whole one, and a repetition writes nothing twice.
+    artifact or a whole one.
 
     Args:
         owner_id: The run or mission that makes it.
@@ -57,8 +57,8 @@ def keep(
     if type in ("log", "report"):
         content = redact(content.decode("utf-8", "replace")).encode()
     digest = hashlib.sha256(content).hexdigest()
-    if not storage.exists(artifact_file(digest)):
-        storage.write_bytes(artifact_file(digest), content)
+    # Also where it is there already: what was written just now is not collected as garbage.
+    storage.write_bytes(artifact_file(digest), content)
     new = artifacts.NewArtifact(
         owner_id=owner_id,
         type=type,

@@ -1,4 +1,4 @@
-"""Backup and restore as whoever runs a platform types them."""
+"""Backup, restore and gc as whoever runs a platform types them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from aiforge.runtime.cluster import ClusterInfo
 from aiforge.settings import Settings
 from aiforge.state import sources
 from aiforge.state.store import Store
+from aiforge.storage import latest_snapshot, snapshot_dir
 
 
 def run(*arguments: str) -> Result:
@@ -59,6 +60,32 @@ def test_a_running_platform_is_not_restored_under_its_feet(world: World, tmp_pat
 
     assert refused.exit_code == 1
     assert "aiforge down" in refused.stderr
+
+
+def test_garbage_is_shown_first_and_removed_when_asked_to(
+    world: World, api: object, make_repository: object
+) -> None:
+    source_id = add_source(api, world, make_repository({"a.py": "x = 1\n"}))  # type: ignore[arg-type,operator]
+    storage, home = world.services.storage, str(world.services.settings.home)
+    wanted = latest_snapshot(source_id)
+    gone, fresh = snapshot_dir(source_id, "gone"), snapshot_dir(source_id, "fresh")
+    for path in (wanted, f"{gone}/manifest.json", f"{fresh}/manifest.json"):
+        storage.write_bytes(path, b"12345")
+    for path in (wanted, f"{gone}/manifest.json"):
+        os.utime(storage.full(path), (1e9, 1e9))
+
+    shown = json.loads(run("gc", "--home", home, "--json").stdout)
+    there = storage.exists(gone)
+    table = run("gc", "--home", home)
+    deleted = json.loads(run("gc", "--home", home, "--delete", "--json").stdout)
+
+    assert [item["path"] for item in shown["items"]] == [gone]
+    assert (shown["deleted"], shown["size"], there) == (False, 5, True)
+    assert "--delete" in table.output
+    assert deleted["deleted"]
+    assert [item["path"] for item in deleted["items"]] == [gone]
+    assert [storage.exists(path) for path in (wanted, gone, fresh)] == [True, False, True]
+    assert json.loads(run("gc", "--home", home, "--json").stdout)["items"] == []
 
 
 @pytest.mark.parametrize("command", ["backup", "restore"])
