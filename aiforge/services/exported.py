@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import uuid
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
-from aiforge.errors import Conflict, NotFound
+from aiforge.errors import Conflict, Failure, NotFound
 from aiforge.modeling.llama_cpp import GgufModel
 from aiforge.schemas.exports import Export, ExportStatus
 from aiforge.schemas.models import Model
@@ -88,7 +89,10 @@ def file_of(
 
 
 def local_file(storage: Storage, settings: Settings, export: Export) -> ExportedFile:
-    """The main file of a completed export on this machine; raises as ``newest_file``."""
+    """The main file of a completed export on this machine; raises as ``newest_file``.
+
+    What is fetched from an object store is compared with what was exported (``export_damaged``).
+    """
     size, sha256 = export.size or 0, export.sha256 or ""
     name = next(file.name for file in export.files if file.sha256 == sha256)
     stored = f"{export_dir(export.export_id)}/{name}"
@@ -97,7 +101,7 @@ def local_file(storage: Storage, settings: Settings, export: Export) -> Exported
     else:
         path = settings.home / "cache" / "gguf" / f"{sha256}.gguf"
         if not path.exists():
-            _fetch(storage, stored, path)
+            _fetch(storage, stored, path, sha256)
     if not path.exists():
         raise NotFound(
             f"{name} of {export.export_id} is gone from the storage; export the job again.",
@@ -124,10 +128,18 @@ def require_under_way(state: State, model: Model) -> None:
     )
 
 
-def _fetch(storage: Storage, stored: str, path: Path) -> None:
+def _fetch(storage: Storage, stored: str, path: Path, sha256: str) -> None:
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
         storage.download(stored, partial)
+        with partial.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if found != sha256:
+            raise Failure(
+                f"{storage.uri_of(stored)} has another content than when it was exported; export "
+                "the job again.",
+                code="export_damaged",
+            )
         partial.replace(path)
     finally:
         with contextlib.suppress(OSError):

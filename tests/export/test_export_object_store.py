@@ -11,8 +11,10 @@ import pytest
 from export_jobs import carry_out, completed_job, queue
 from wide_models import make_adapter
 
+from aiforge.errors import Failure
 from aiforge.modeling.bases import resolve_base_model
 from aiforge.schemas.exports import ExportStatus
+from aiforge.services.exported import local_file
 from aiforge.settings import Settings
 from aiforge.state.access import LocalState
 from aiforge.state.store import Store
@@ -57,4 +59,11 @@ def test_an_export_is_made_here_and_published_there(object_store: str, tmp_path:
     assert storage.names(target) == ["model.gguf", "parity.json"]
     content = b"".join(storage.pieces(f"{target}/model.gguf", 0, done.size or 0))
     assert hashlib.sha256(content).hexdigest() == done.sha256
+    storage.write_bytes(f"{target}/model.gguf", content[:-1] + b"\0")
+    with pytest.raises(Failure) as damaged:
+        local_file(storage, settings, done)
+    assert damaged.value.code == "export_damaged"
+    storage.write_bytes(f"{target}/model.gguf", content)
+    assert local_file(storage, settings, done).path.read_bytes() == content
+    assert len(list((settings.home / "cache" / "gguf").iterdir())) == 1
     store.close()
