@@ -78,10 +78,10 @@ def rebuild(
             storage, "src-1", str(tree), include=["*.py"], exclude=[], allowed_roots=[tree]
         )
     result, seconds = build_here(storage, changed.snapshot, config, tokenizer_json, examples)
-    made = result.train_count + result.validation_count
+    tried = next(stage.left for stage in result.report.stages if stage.stage == "selection")
     report.add("rebuild: files changed", 100 * count / changed.file_count, "%")
     report.add("rebuild: files split anew", result.new_files, "files")
-    report.add("rebuild: examples taken over", 100 * result.reused_pairs / max(made, 1), "%")
+    report.add("rebuild: pairs taken over", 100 * result.reused_pairs / max(tried, 1), "%")
     report.add("rebuild after a 3 % change", 100 * seconds / cold, "% of cold", goal=Goal("<=", 20))
 
 

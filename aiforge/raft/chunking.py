@@ -120,6 +120,7 @@ class _Splitter:
         self._starts: list[int] = [0, *(breaks + 1).tolist()]
         self._lengths = counter.measure(text)
         self._tokens = self._lengths.size
+        self._before, self._up_to = self._lengths.before, self._lengths.up_to
 
     # Lengths.
 
@@ -136,12 +137,14 @@ class _Splitter:
 
     def fits(self, start: int, end: int) -> bool:
         """Whether a range is no longer than the cap."""
-        if self._tokens(start, end) <= self._cap:
+        if start >= end or self._up_to[end] - self._before[start] <= self._cap:
             return True
         return self._tokens(*self.trim(start, end)) <= self._cap
 
     def _fits_exactly(self, start: int, end: int) -> bool:
         """As ``fits``, counted exactly where the fast count is a little too high."""
+        if self._tokens(start, end) <= self._cap:
+            return True
         start, end = self.trim(start, end)
         size = self._tokens(start, end)
         if self._cap < size <= self._cap * self._counter.doubt:
@@ -163,6 +166,9 @@ class _Splitter:
             return self.split_plain(start, end)
         windows: list[_Window] = []
         for child, first, last in items:
+            if self._up_to[last] - self._before[first] <= self._cap:
+                self._append(windows, _Window(first, last))
+                continue
             parts = self.split_node(child, first, last, depth + 1)
             if len(parts) > 1 and child.type in _DEFINITIONS:
                 for part in parts:

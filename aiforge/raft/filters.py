@@ -64,8 +64,9 @@ def _addresses(text: str, _: RaftConfig) -> tuple[str, Mapping[str, int]]:
     return cleaned, {"e-mail address": count} if count else {}
 
 
-def _secret(chunk: Chunk, _: RaftConfig) -> str | None:
-    return "holds a secret" if secrets.secret_in(chunk.text) else None
+def _secret(chunks: Sequence[Chunk], _: RaftConfig) -> list[str | None]:
+    found = secrets.secrets_in([chunk.text for chunk in chunks])
+    return ["holds a secret" if each else None for each in found]
 
 
 def _licensed(chunk: Chunk, config: RaftConfig) -> str | None:
@@ -106,7 +107,7 @@ _FOREIGN = frozenset({"commit", "teacher"})
 CLEANERS: list[Cleaner] = [Cleaner("e-mail addresses", secrets.VERSION, _addresses)]
 CHUNK_FILTERS: list[Filter[Chunk]] = [
     Filter("licences", 1, one_by_one(_licensed)),
-    Filter("secrets", secrets.VERSION, one_by_one(_secret)),
+    Filter("secrets", secrets.VERSION, _secret),
     Filter("benchmarks", 1, _benchmarked),
     Filter("exam", holdout.VERSION, holdout.judge),
 ]

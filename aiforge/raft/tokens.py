@@ -5,11 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
-from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate, chain
 from typing import Any
 
@@ -17,56 +14,43 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from aiforge.raft.pieces import BYTE_LEVEL_PIECE, PIECE, Numbers
 from aiforge.raft.terms import terms_of
-
-# What tokenizers split a text into before they merge anything: white space but its last space,
-# words with the space before them, runs of signs.
-_PIECE = re.compile(r"\s+(?!\S)| ?\w+| ?[^\w\s]+|\s")
-# As byte-level BPE does it (GPT-2): letters, digits and signs apart, so that counts are exact.
-_BYTE_LEVEL_PIECE = re.compile(r"\s+(?!\S)| ?[^\W\d_]+| ?\d+| ?(?:[^\w\s]|_)+|\s")
 
 _CACHE_PIECES = 400_000
 _CALIBRATION_LINES = 12
 _MOST_DOUBT = 1.25
 
 
-@dataclass(frozen=True, slots=True)
 class Lengths:
     """How many tokens any part of one text has: running totals over its pieces.
 
-    ``offsets`` are bytes, ``totals`` tokens, both at the beginning of each piece and at the end;
-    ``pieces`` are the numbers of the pieces.
+    Args:
+        starts: At which byte each piece begins; the end of the text stands last.
+        totals: Tokens before each piece; those of the whole text stand last.
+        pieces: The numbers of the pieces.
     """
 
-    offsets: list[int]
-    totals: list[int]
-    pieces: NDArray[np.int32]
+    def __init__(
+        self, starts: NDArray[np.int64], totals: NDArray[np.int64], pieces: NDArray[np.int32]
+    ) -> None:
+        self._starts = starts
+        self._pieces = pieces
+        widths = np.diff(starts)
+        # By byte: tokens of the pieces before the one that begins or ends there.
+        before = np.repeat(totals[:-1].astype(np.int32), widths)
+        up_to = np.repeat(totals[1:].astype(np.int32), widths)
+        self.before: memoryview[int] = np.append(before, np.int32(totals[-1])).data
+        self.up_to: memoryview[int] = np.append(np.int32(0), up_to).data
 
     def size(self, start: int, end: int) -> int:
         """About how many tokens a range of bytes has; pieces that it cuts count in full."""
-        if start >= end:
-            return 0
-        first = bisect_right(self.offsets, start) - 1
-        last = bisect_left(self.offsets, end, first)
-        return self.totals[last] - self.totals[first]
+        return self.up_to[end] - self.before[start] if start < end else 0
 
     def part(self, start: int, end: int) -> NDArray[np.int32]:
         """The pieces of a range of bytes; those that it cuts belong to it."""
-        first = bisect_right(self.offsets, start) - 1
-        return self.pieces[first : bisect_left(self.offsets, end, first)]
-
-
-class _Numbers(dict[str, int]):
-    """Numbers of pieces in the order in which they are met; ``fresh`` are those not looked at."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fresh: list[str] = []
-
-    def __missing__(self, piece: str) -> int:
-        number = self[piece] = len(self)
-        self.fresh.append(piece)
-        return number
+        first = int(self._starts.searchsorted(start, "right")) - 1
+        return self._pieces[first : int(self._starts.searchsorted(end))]
 
 
 class TokenCounter:
@@ -81,7 +65,7 @@ class TokenCounter:
         tokenizer_json: Content of a ``tokenizer.json``.
     """
 
-    _numbers: _Numbers
+    _numbers: Numbers
     _sizes: NDArray[np.int64]
     _widths: NDArray[np.int64]
     _texts: list[str]
@@ -96,25 +80,23 @@ class TokenCounter:
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True
         byte_level = _splits_as_byte_level(json.loads(tokenizer_json))
-        self._find = (_BYTE_LEVEL_PIECE if byte_level else _PIECE).findall
+        self._pattern = BYTE_LEVEL_PIECE if byte_level else PIECE
         self._newline, self._letter = self.exact(["\n", "x"])
         self.forget()
         self.guard, self.doubt = self._calibrate()
 
     def count(self, text: str) -> int:
         """About how many tokens a text has."""
-        numbers = [self._numbers[piece] for piece in self._find(text)]
+        numbers = self._numbers.of(text)
         self._learn()
         return int(self._sizes[numbers].sum()) if numbers else 0
 
     def measure(self, text: str) -> Lengths:
         """The lengths of all parts of a text; valid until ``forget``."""
-        pieces: list[str] = self._find(text)
-        numbers = np.fromiter(map(self._numbers.__getitem__, pieces), np.int32, len(pieces))
+        numbers, _ = self._numbers.of_file(text)
         self._learn()
-        offsets = np.append(0, np.cumsum(self._widths[numbers]))
-        totals = np.append(0, np.cumsum(self._sizes[numbers]))
-        return Lengths(offsets.tolist(), totals.tolist(), numbers)
+        starts = np.append(0, np.cumsum(self._widths[numbers]))
+        return Lengths(starts, np.append(0, np.cumsum(self._sizes[numbers])), numbers)
 
     def terms(
         self, parts: Sequence[NDArray[np.int32]]
@@ -140,7 +122,7 @@ class TokenCounter:
 
     def forget(self) -> None:
         """Let go of all pieces."""
-        self._numbers = _Numbers()
+        self._numbers = Numbers(self._pattern)
         self._sizes = np.zeros(0, np.int64)
         self._widths = np.zeros(0, np.int64)
         self._texts = []

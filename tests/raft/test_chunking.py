@@ -16,6 +16,7 @@ import aiforge
 from aiforge.languages import language_of, parse
 from aiforge.raft.chunking import Span, chunk_ids, split_file
 from aiforge.raft.headings import find_headings
+from aiforge.raft.pieces import BYTE_LEVEL_PIECE, PIECE, Numbers
 from aiforge.raft.symbols import find_symbols
 from aiforge.raft.tokens import TokenCounter
 
@@ -99,6 +100,28 @@ def _tokenizer(kind: str) -> Tokenizer:
         )
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
+
+
+@SLOW
+@given(
+    st.text(st.sampled_from("  \n\t\x1c\u00a0ab_'0²٣é漢+—😀"), max_size=40) | st.text(max_size=200)
+)
+def test_files_fall_into_the_pieces_of_the_pattern(text: str) -> None:
+    for pattern in (PIECE, BYTE_LEVEL_PIECE):
+        numbers = Numbers(pattern)
+        found, starts = numbers.of_file(text)
+        pieces = [numbers.fresh[number] for number in found]
+        assert pieces == pattern.findall(text)
+        assert starts.tolist() == [match.start() for match in pattern.finditer(text)]
+
+
+def test_many_pieces_keep_their_numbers() -> None:
+    numbers = Numbers(PIECE)
+    text = " ".join(f"w{number}" for number in range(90_000))
+    first, _ = numbers.of_file(text)
+    again, _ = numbers.of_file(text)
+    assert len(set(first.tolist())) == len(numbers) == 90_000
+    assert first.tolist() == again.tolist()
 
 
 @pytest.mark.parametrize("kind", ["llama3", "wordpiece"])
