@@ -166,6 +166,8 @@ def build(settings: Settings | dict[str, Any] | None = None) -> Application:
         num_replicas=given.api_replicas,
         max_ongoing_requests=MAX_ONGOING_REQUESTS,
         ray_actor_options=_placement(given),
+        # At a restart a new replica answers before the old one stops, be it the only one.
+        max_surge_percent=100,
         graceful_shutdown_timeout_s=5,
     )
     llama = serve.deployment(

@@ -35,6 +35,7 @@ Port = Annotated[int | None, typer.Option("--port", envvar="AIFORGE_PORT", help=
 def register(app: typer.Typer) -> None:
     """Add the platform's commands to the application."""
     command(app, "up", examples=_UP)(up)
+    command(app, "restart", examples="aiforge restart")(restart)
     command(app, "down", examples="aiforge down")(down)
     command(app, "env", examples='eval "$(aiforge env)"; ray job list')(env)
     command(app, "status", examples="aiforge status --json")(status)
@@ -84,6 +85,21 @@ def up(
         signal.pause()
     finally:
         _stop(settings, cli.console)
+
+
+def restart(cli: Cli, home: Home = None, port: Port = None) -> None:
+    """Take up an installed version or changed settings, process by process; requests go on.
+
+    Database, storage, address and port stay those of the start. Runs go on untouched.
+    """
+    settings = local_settings(home, port)
+    begun = time.monotonic()
+    platform = _platform()
+    with cli.console.status("Restarting") as shown:
+        platform.restart(settings, _application, lambda text: shown.update(f"{text} …"))
+    seconds = round(time.monotonic() - begun, 1)
+    body = {"url": _url(settings), "seconds": seconds}
+    cli.show(body, facts([("restarted", f"in {seconds:g} s"), ("api", _url(settings))]))
 
 
 def down(cli: Cli, home: Home = None) -> None:
@@ -234,6 +250,15 @@ def _ensure_up(cli: Cli, settings: Settings) -> bool:
 
 
 def _start(settings: Settings, console: Console) -> ClusterInfo | None:
+    platform = _platform()
+    with console.status("Starting") as shown:
+        info: ClusterInfo | None = platform.start(
+            settings, _application, lambda text: shown.update(f"{text} …")
+        )
+    return info
+
+
+def _platform() -> Any:
     try:
         # Importing this package must need neither Ray nor torch.
         from aiforge.runtime import platform
@@ -243,8 +268,7 @@ def _start(settings: Settings, console: Console) -> ClusterInfo | None:
             "pip install 'aiforge[platform]'.",
             code="platform_not_installed",
         ) from error
-    with console.status("Starting") as shown:
-        return platform.start(settings, _application, lambda text: shown.update(f"{text} …"))
+    return platform
 
 
 def _application(settings: Settings) -> Any:

@@ -24,7 +24,7 @@ from pathlib import Path
 import psutil
 from pydantic import BaseModel
 
-from aiforge.errors import Conflict, Failure, InvalidInput
+from aiforge.errors import Conflict, Failure, InvalidInput, Unavailable
 from aiforge.settings import Settings
 
 CLUSTER_ID = "AIFORGE_CLUSTER_ID"
@@ -71,6 +71,34 @@ def running(settings: Settings) -> ClusterInfo | None:
     """The local cluster, if its head process is alive."""
     info = read_info(settings)
     return info if info and _is_head(info) else None
+
+
+FIXED = ("database_url", "database_url_file", "storage_uri", "host", "port", "namespace")
+"""Settings that a cluster's processes have from its start to its end."""
+
+
+def require_same(settings: Settings) -> None:
+    """Refuse settings with which the running cluster was not started.
+
+    Raises:
+        Unavailable: None runs.
+        Conflict: One of ``FIXED`` is another; the message names them.
+    """
+    info = running(settings)
+    if info is None:
+        raise Unavailable(
+            f"AI Forge is not running from {settings.home}; start it with `aiforge up`.",
+            code="platform_not_running",
+        )
+    started = psutil.Process(info.pid).environ()
+    wanted = platform_environment(settings)
+    variables = [f"AIFORGE_{name.upper()}" for name in FIXED]
+    if differing := [name for name in variables if started.get(name) != wanted.get(name)]:
+        raise Conflict(
+            f"The platform was started with another {', '.join(differing)}; set it as it was, or "
+            "take up the change with `aiforge down` and `aiforge up`.",
+            code="settings_differ",
+        )
 
 
 def start(settings: Settings) -> ClusterInfo:

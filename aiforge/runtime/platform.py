@@ -77,6 +77,46 @@ def start(
     return info
 
 
+def restart(
+    settings: Settings, application: Callable[[Settings], Application], progress: Progress
+) -> None:
+    """Replace State, dispatcher and API replicas by the installed version while requests go on.
+
+    Runs are not touched. State and dispatcher come back within seconds, and writes wait for them;
+    an API replica stops when another one answers in its place.
+
+    Raises:
+        Unavailable: The platform is not running.
+        Conflict: It was started with settings that only a new start can change.
+        Failure: The new replicas did not become healthy; the old ones go on.
+    """
+    startup.require_safe(settings)
+    if not settings.ray_address:
+        cluster.require_same(settings)
+    connect(settings)
+    from aiforge.runtime import dispatcher
+    from aiforge.state import actor
+
+    try:
+        progress("Restarting the state")
+        _renew(actor.NAME, settings)
+        actor.start(settings)
+        progress("Restarting the dispatcher")
+        _renew(dispatcher.NAME, settings)
+        dispatcher.start(settings)
+        progress("Replacing the API's replicas")
+        _serve(settings, application)
+    finally:
+        _disconnect()
+
+
+def _renew(name: str, settings: Settings) -> None:
+    """End the process of a detached actor; Ray starts it anew and repeats what was under way."""
+    import ray
+
+    ray.kill(ray.get_actor(name, namespace=settings.namespace), no_restart=False)
+
+
 def connect(settings: Settings) -> None:
     """Make this process a driver of the platform's Ray cluster.
 
@@ -151,8 +191,6 @@ def _import_in_background(settings: Settings) -> threading.Thread:
 def _deploy(
     settings: Settings, application: Callable[[Settings], Application], progress: Progress
 ) -> None:
-    from ray import serve
-
     from aiforge.runtime import dispatcher, limiter
     from aiforge.state import actor
 
@@ -162,6 +200,12 @@ def _deploy(
     if settings.env != "development":
         limiter.start(settings.namespace)
     progress("Starting the API")
+    _serve(settings, application)
+
+
+def _serve(settings: Settings, application: Callable[[Settings], Application]) -> None:
+    from ray import serve
+
     _quiet_serve()
     serve.start(
         proxy_location="HeadOnly",

@@ -53,7 +53,7 @@ def test_the_nouns_are_these() -> None:
     nouns = {path.split()[1] for path in COMMANDS}
 
     assert nouns == {
-        *("up", "down", "env", "status", "doctor", "demo", "train", "chat", "watch"),
+        *("up", "restart", "down", "env", "status", "doctor", "demo", "train", "chat", "watch"),
         *("source", "dataset", "job", "model", "export", "artifact", "key", "audit"),
         *("webhook", "mission", "backup", "restore", "gc"),
     }
