@@ -1,10 +1,12 @@
-"""Backup, restore and gc as whoever runs a platform types them."""
+"""Backup, restore, restart and gc as whoever runs a platform types them."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,18 +50,41 @@ def test_a_running_platform_is_not_restored_under_its_feet(world: World, tmp_pat
     settings = world.services.settings
     file = tmp_path / "state.backup"
     assert run("backup", str(file), "--home", str(settings.home)).exit_code == 0
-    head = subprocess.Popen(["sleep", "60"], env=os.environ | {cluster.CLUSTER_ID: "c1"})
+    with running(settings):
+        refused = run("restore", str(file), "--home", str(settings.home), "--replace")
+
+    assert refused.exit_code == 1
+    assert "aiforge down" in refused.stderr
+
+
+def test_a_platform_is_restarted_with_the_database_of_its_start_only(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = world.services.settings
+    missing = run("restart", "--home", str(settings.home))
+    with running(settings, **cluster.platform_environment(settings)):
+        monkeypatch.setenv("AIFORGE_DATABASE_URL", "sqlite:////other/state.db")
+        refused = run("restart", "--home", str(settings.home))
+
+    assert missing.exit_code == refused.exit_code == 1
+    assert "aiforge up" in missing.stderr
+    assert "AIFORGE_DATABASE_URL" in refused.stderr
+    assert "AIFORGE_PORT" not in refused.stderr
+
+
+@contextmanager
+def running(settings: Settings, **environment: str) -> Iterator[None]:
+    """A process that looks like the head of the home's cluster."""
+    own = {cluster.CLUSTER_ID: "c1"} | environment
+    head = subprocess.Popen(["sleep", "60"], env=os.environ | own)
     names = [name for name in ClusterInfo.model_fields if name not in ("pid", "metrics_port")]
     info = ClusterInfo(**dict.fromkeys(names, "c1"), pid=head.pid, metrics_port=1)
     cluster.info_file(settings).write_text(info.model_dump_json())
     try:
-        refused = run("restore", str(file), "--home", str(settings.home), "--replace")
+        yield
     finally:
         head.kill()
         head.wait()
-
-    assert refused.exit_code == 1
-    assert "aiforge down" in refused.stderr
 
 
 def test_garbage_is_shown_first_and_removed_when_asked_to(

@@ -61,17 +61,3 @@ def _every_key(platform: Platform) -> list[dict[str, str]]:
         found += page
         if len(page) < 500:
             return found
-
-
-@pytest.mark.cluster
-def test_a_restart_with_another_database_is_refused(
-    platform: Platform, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    before = processes(platform)
-    monkeypatch.setenv("AIFORGE_DATABASE_URL", f"sqlite:///{tmp_path / 'other.db'}")
-
-    done = platform.run("restart")
-
-    assert done.returncode == 1
-    assert "AIFORGE_DATABASE_URL" in done.stderr
-    assert processes(platform) == before
