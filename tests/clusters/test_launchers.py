@@ -13,9 +13,6 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from ray import autoscaler
-from ray.autoscaler._private.util import prepare_config, validate_config
-from ray.scripts.scripts import start
 
 from aiforge.settings import Settings
 
@@ -36,6 +33,10 @@ def exported(command: str) -> dict[str, str]:
 
 
 def test_it_follows_rays_schema(launcher: dict[str, Any]) -> None:
+    # Ray takes seconds to import, which the collection of other tests need not wait for.
+    from ray import autoscaler
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
     schema = json.loads((Path(autoscaler.__file__).parent / "ray-schema.json").read_text())
     jsonschema.validate(launcher, schema)
     # With the launcher's own defaults, as it checks the file itself.
@@ -55,6 +56,8 @@ def test_gpu_machines_come_from_none_and_jobs_know_of_them(launcher: dict[str, A
 
 
 def test_machines_are_told_what_the_platform_and_ray_know(launcher: dict[str, Any]) -> None:
+    from ray.scripts.scripts import start
+
     head, worker = (launcher[f"{kind}_start_ray_commands"][-1] for kind in ("head", "worker"))
     fields = {f"AIFORGE_{name.upper()}" for name in Settings.model_fields}
     known = {option for parameter in start.params for option in parameter.opts}

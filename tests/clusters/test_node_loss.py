@@ -10,6 +10,7 @@ import re
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -90,15 +91,30 @@ def object_store() -> Iterator[dict[str, str]]:
     server.stop()
 
 
-@pytest.fixture(
-    params=[(False, False), (True, False), (False, True)], ids=["remains", "joins", "s3"]
-)
-def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Machines, bool]]:
-    """Machines, and whether another one joins when one is lost."""
-    joins, on_s3 = request.param
-    variables = request.getfixturevalue("object_store") if on_s3 else {}
+@dataclass(frozen=True)
+class Scene:
+    """What is there when a machine is lost: room on the other one, or a machine that joins, or
+    permission to go on with one worker."""
+
+    cpus: int = 1
+    joins: bool = False
+    shrinks: bool = False
+    on_s3: bool = False
+
+
+SCENES = {
+    "remains": Scene(cpus=2),
+    "joins": Scene(joins=True),
+    "shrinks": Scene(shrinks=True),
+    "s3": Scene(cpus=2, on_s3=True),
+}
+
+
+@pytest.fixture
+def machines(scene: Scene, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machines]:
+    variables = request.getfixturevalue("object_store") if scene.on_s3 else {}
     machines = Machines(tmp_path / "home", variables)
-    yield machines, joins
+    yield machines
     machines.stop()
     assert machines.head.processes() == []
 
@@ -106,16 +122,17 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Mach
 @pytest.mark.slow
 @pytest.mark.cluster
 @pytest.mark.timeout(1500)
+@pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES)
 def test_training_survives_the_loss_of_a_machine(
-    scene: tuple[Machines, bool], make_repository: Callable[[Mapping[str, str | bytes]], Path]
+    scene: Scene,
+    machines: Machines,
+    make_repository: Callable[[Mapping[str, str | bytes]], Path],
 ) -> None:
-    machines, joins = scene
-    # Where no machine joins, the remaining one has room for both workers.
-    cpus = 1 if joins else 2
-    machines.start_head(cpus)
+    machines.start_head(scene.cpus)
     told(f"the head answers at {machines.url}")
-    worker = machines.start_worker(cpus)
+    worker = machines.start_worker(scene.cpus)
     told(f"a second machine joined; storage {machines.variables['AIFORGE_STORAGE_URI']}")
+    training = TRAINING | ({"min_workers": 1} if scene.shrinks else {})
     with AIForge(machines.url) as forge:
         repository = make_repository({f"pkg_{name}.py": module(name) for name in NOUNS})
         source = forge.sources.create_local(str(repository)).wait()
@@ -123,13 +140,13 @@ def test_training_survives_the_loss_of_a_machine(
             "small", [source.id], max_examples=120, base_model="forge-tiny", raft=RAFT
         ).wait()
         told(f"{dataset.id}: {dataset.train_count} + {dataset.validation_count} examples")
-        job = forge.jobs.fine_tune("loss", dataset.id, "forge-tiny", **TRAINING)
-        lost = _lose(machines, forge, job.id, worker, joins)
+        job = forge.jobs.fine_tune("loss", dataset.id, "forge-tiny", **training)
+        lost = _lose(machines, forge, job.id, worker, scene.joins)
         finished = forge.jobs.wait(job.id, timeout=PATIENCE)
         told(f"{job.id}: {finished.status} after {finished.metrics.current_step} steps")
         _tell_log(forge, job.id)
         survivor = forge.jobs.metrics(job.id)
-        again = forge.jobs.fine_tune("undisturbed", dataset.id, "forge-tiny", **TRAINING)
+        again = forge.jobs.fine_tune("undisturbed", dataset.id, "forge-tiny", **training)
         whole = forge.jobs.wait(again.id, timeout=PATIENCE)
         undisturbed = forge.jobs.metrics(again.id)
     told(f"lost machine: {lost}")
@@ -140,7 +157,8 @@ def test_training_survives_the_loss_of_a_machine(
         for found, expected in zip(survivor.losses, undisturbed.losses, strict=True)
     )
     told(f"largest difference of a loss to an undisturbed job: {largest:.1e}")
-    assert largest < 1e-4
+    # Another number of workers adds the same gradients in another order.
+    assert largest < (1e-3 if scene.shrinks else 1e-4)
 
 
 def _lose(
