@@ -132,7 +132,16 @@ class Machines:
         if done.returncode:
             machine.stop()
             done = self._try_script(machine, *command)
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr + self._logs()
+
+    def _logs(self) -> str:
+        """The ends of what Ray's processes wrote."""
+        logs = (self.directory / "r").glob("session_latest/logs/*.out")
+        return "\n".join(
+            f"{log.name}: {log.read_text(errors='replace')[-2000:]}"
+            for log in sorted(logs)
+            if log.name.startswith(("gcs_server", "raylet"))
+        )
 
     def _try_script(
         self, machine: Machine, *command: str | Path
