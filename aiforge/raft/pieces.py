@@ -61,10 +61,9 @@ class Numbers:
         if len(missing):
             ends = np.append(starts, len(codes))
             _, firsts = np.unique(hashes[missing], return_index=True)
+            self._make_room(self._count + len(firsts))
             for place in missing[np.sort(firsts)].tolist():
                 self._add(text[starts[place] : ends[place + 1]], hashes[place])
-            if 2 * self._count > len(self._keys):
-                self._grow()
             numbers[missing] = self._look_up(hashes[missing])
         return numbers, starts
 
@@ -105,10 +104,13 @@ class Numbers:
             slot = (slot + 1) % len(self._keys)
         self._keys[slot], self._values[slot] = key, number
 
-    def _grow(self) -> None:
+    def _make_room(self, count: int) -> None:
+        """Keep at least half of the table free with so many pieces in it."""
+        if 2 * count <= len(self._keys):
+            return
         taken = self._keys != 0
         keys, values = self._keys[taken], self._values[taken]
-        self._clear(max(_LEAST_BITS, int(8 * self._count).bit_length()))
+        self._clear(max(_LEAST_BITS, (4 * count).bit_length()))
         for key, number in zip(keys, values.tolist(), strict=True):
             self._put(key, number)
 

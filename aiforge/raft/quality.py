@@ -6,10 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from aiforge.raft.answers import parse_answer
-from aiforge.raft.dedup import near_duplicates
+from aiforge.raft.dedup import Sketches, clusters
 from aiforge.raft.examples import is_valid
-from aiforge.raft.wording import words
+from aiforge.raft.terms import flat_terms, terms_of
 
 WEIGHTS: dict[str, float] = {
     "groundedness": 0.30,
@@ -25,7 +27,7 @@ _TRIVIAL_SHARE = 0.9
 
 
 def measure(
-    rows: Sequence[Mapping[str, Any]], clusters: Mapping[int, int], too_long: int
+    rows: Sequence[Mapping[str, Any]], cluster_of: Mapping[int, int], too_long: int
 ) -> tuple[dict[str, float | None], dict[str, int]]:
     """Components of the quality of a dataset, each from 0 to 1, and the size of each sample.
 
@@ -41,15 +43,15 @@ def measure(
 
     Args:
         rows: Rows of ``RESULTS``, without those that were dropped.
-        clusters: Near-duplicate cluster by chunk.
+        cluster_of: Near-duplicate cluster by chunk.
         too_long: How many examples were dropped because they did not fit.
     """
     quotes = sum(row["quotes"] for row in rows)
     grounded = sum(row["grounded"] for row in rows)
     hardness = [row["hardness"] for row in rows if row["hardness"] is not None]
-    training = {clusters[row["oracle"]] for row in rows if not row["validation"]}
+    training = {cluster_of[row["oracle"]] for row in rows if not row["validation"]}
     held_out = [row for row in rows if row["validation"]]
-    clean = sum(clusters[row["oracle"]] not in training for row in held_out)
+    clean = sum(cluster_of[row["oracle"]] not in training for row in held_out)
     total = len(rows)
     samples = {
         "groundedness": (grounded, quotes),
@@ -81,18 +83,12 @@ def quality(components: Mapping[str, float | None]) -> float | None:
 
 def _is_trivial(row: Mapping[str, Any]) -> bool:
     answer = parse_answer(row["output"])
-    said = words(answer.answer) if answer else []
-    asked = set(words(row["instruction"]))
+    said = terms_of(answer.answer) if answer else []
+    asked = set(terms_of(row["instruction"]))
     return not said or sum(word in asked for word in said) >= _TRIVIAL_SHARE * len(said)
 
 
 def _distinct(rows: Sequence[Mapping[str, Any]]) -> int:
-    vocabulary: dict[str, int] = {}
-    documents = [
-        [
-            vocabulary.setdefault(word, len(vocabulary))
-            for word in words(f"{row['instruction']} {row['output']}")
-        ]
-        for row in rows
-    ]
-    return sum(int(head) == index for index, head in enumerate(near_duplicates(documents)))
+    flat, offsets = flat_terms(f"{row['instruction']} {row['output']}" for row in rows)
+    heads = clusters(Sketches.of(flat, offsets))
+    return int((heads == np.arange(len(heads))).sum())

@@ -23,7 +23,7 @@ from aiforge.raft.extras import Extras
 from aiforge.raft.names import hashed
 from aiforge.raft.packs import read_arrow, write_arrow
 from aiforge.raft.records import RESULTS, Chunk, Draft, chunks_of_table, rows_table
-from aiforge.raft.stages import Numbered, usable
+from aiforge.raft.stages import Numbered, uncollected, usable
 from aiforge.raft.tokens import token_counter
 from aiforge.schemas.datasets import RaftConfig
 from aiforge.storage import Storage
@@ -106,6 +106,7 @@ class ExampleTask:
     extras: Extras
 
 
+@uncollected()
 def example_shard(shard: Shard, task: ExampleTask) -> pa.Table:
     """Write the rows and pairs of a shard; returns rows of ``OUTCOMES``."""
     storage = Storage(task.storage_uri)

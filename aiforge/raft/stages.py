@@ -6,6 +6,8 @@ whole or not at all. So whoever does an item a second time only reads what is th
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,6 +67,21 @@ def map_here(
         yield function(item, shared)
 
 
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Spares what runs in it the search for reference cycles, of which it makes none.
+
+    Chunks, facts and rows are so many small objects that the search took a twelfth of a build.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 @dataclass(frozen=True)
 class ChunkTask:
     """What chunking needs beside a block."""
@@ -92,6 +109,7 @@ class Numbered:
     start: int
 
 
+@uncollected()
 def chunk_block(block: Block, task: ChunkTask) -> pa.Table:
     """Put the chunks of a block into its pack; returns what the whole build must know of them."""
     storage = Storage(task.storage_uri)
@@ -234,6 +252,7 @@ def usable(table: pa.Table) -> pa.Table:
     return table.filter(dropped.is_null()) if dropped.null_count < len(dropped) else table
 
 
+@uncollected()
 def draft_block(item: Numbered, task: DraftTask) -> pa.Table:
     """Rows of ``DRAFTS`` of the chunks of a block."""
     names = [*CHUNKS.names, "names"]
