@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from aiforge.errors import NotFound
+from aiforge.errors import NotFound, Unavailable
 from aiforge.schemas.common import Wire
 from aiforge.schemas.runs import RunKind
 from aiforge.settings import Retention, Settings
@@ -257,7 +257,8 @@ def opened(settings: Settings) -> Iterator[Sweep]:
     """A sweep of the settings' storage by the settings' state, which may be in use.
 
     Raises:
-        Unavailable: The state does not answer, or was never opened by this version.
+        Unavailable: The state does not answer, or was never opened by this version; the storage
+            does not answer, or may not be changed (``storage_unavailable``).
     """
     reader = Reader(settings.resolved_database_url)
     try:
@@ -266,5 +267,11 @@ def opened(settings: Settings) -> Iterator[Sweep]:
             settings.retention,
             lambda: reader.run(references, (), {}),
         )
+    except OSError as error:
+        raise Unavailable(
+            f"{settings.resolved_storage_uri} does not answer ({error}); what went is gone, and "
+            "the rest goes at the next call.",
+            code="storage_unavailable",
+        ) from error
     finally:
         reader.close()

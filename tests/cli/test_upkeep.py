@@ -113,6 +113,22 @@ def test_garbage_is_shown_first_and_removed_when_asked_to(
     assert json.loads(run("gc", "--home", home, "--json").stdout)["items"] == []
 
 
+def test_garbage_of_a_storage_that_is_away_is_an_error_in_one_line(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    # Nothing listens there.
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AIFORGE_STORAGE_URI", "s3://forge/away")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+
+    done = run("gc", "--home", str(world.services.settings.home))
+
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: s3://forge/away does not answer")
+
+
 @pytest.mark.parametrize("command", ["backup", "restore"])
 def test_without_a_state_or_a_file_the_line_says_so(command: str, tmp_path: Path) -> None:
     done = run(command, str(tmp_path / "none.backup"), "--home", str(tmp_path / "home"))
