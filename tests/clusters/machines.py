@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -135,12 +136,13 @@ class Machines:
         assert done.returncode == 0, done.stdout + done.stderr + self._logs()
 
     def _logs(self) -> str:
-        """The ends of what Ray's processes wrote."""
-        logs = (self.directory / "r").glob("session_latest/logs/*.out")
+        """What Ray's processes found wrong."""
+        logs = sorted((self.directory / "r").glob("session_latest/logs/*.out"))
+        wrong = re.compile(r"^\[\S+ \S+ [CEF] .*", re.MULTILINE)
         return "\n".join(
-            f"{log.name}: {log.read_text(errors='replace')[-2000:]}"
-            for log in sorted(logs)
-            if log.name.startswith(("gcs_server", "raylet"))
+            f"{log.name}: {line}"
+            for log in logs
+            for line in wrong.findall(log.read_text(errors="replace"))
         )
 
     def _try_script(

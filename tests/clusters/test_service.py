@@ -62,11 +62,7 @@ def test_the_service_is_the_whole_platform(
     told(f"healthy {time.monotonic() - begun:.1f} s after `serve deploy`")
     assert httpx.get(f"{machines.url}/-/healthz").status_code == 200
 
-    replicas = [
-        sum("ServeReplica:aiforge:Api" in title for title in machine.titles())
-        for machine in (machines.head, *machines.workers)
-    ]
-    assert replicas == [0, 1, 1], "the API runs on CPU workers, one on each"
+    until("an API replica on each CPU worker", lambda: _replicas(machines) == [0, 1, 1])
     with AIForge(machines.url) as forge, pytest.raises(Unauthenticated):
         forge.jobs.list()
     token = machines.run("aiforge", "key", "token", "--scope", "admin").stdout.strip()
@@ -75,6 +71,14 @@ def test_the_service_is_the_whole_platform(
         source = forge.sources.create_local(str(repository)).wait()
         told(f"{source.id} is {source.status}: {source.file_count} files")
         assert source.file_count == 2
+
+
+def _replicas(machines: Machines) -> list[int]:
+    """Replicas of the API on each machine, the head first."""
+    return [
+        sum("ServeReplica:aiforge:Api" in title for title in machine.titles())
+        for machine in (machines.head, *machines.workers)
+    ]
 
 
 def _healthy(machines: Machines) -> bool:
