@@ -40,7 +40,8 @@ What it raises stops the build.
 class BuildResult:
     """What a build made; ``quality`` is from 0 to 1.
 
-    ``new_files`` had to be split, ``reused_pairs`` were made by an earlier build.
+    ``new_files`` had to be split; of ``pairs`` of a question and its answer, some more than there
+    are examples, ``reused_pairs`` were made by an earlier build.
     """
 
     train_count: int
@@ -50,6 +51,7 @@ class BuildResult:
     report: YieldReport
     preview: list[dict[str, Any]]
     new_files: int
+    pairs: int
     reused_pairs: int
 
 
@@ -204,6 +206,7 @@ class Build:
             report,
             preview,
             plan.file_count - sum(len(block.known) for block in plan.blocks),
+            rounds.pairs,
             rounds.reused,
         )
 

@@ -52,6 +52,7 @@ class Rounds:
     selection: Selection
     extras: Extras
     on_made: Callable[[int], None]
+    pairs: int = 0
     reused: int = 0
     """Pairs that an earlier build had made."""
 
@@ -158,6 +159,7 @@ class Rounds:
             self._made += table.column("dropped").null_count
             self.on_made(min(self._made, sum(wanted.values())))
         outcomes = pa.concat_tables(tables).sort_by("rank")
+        self.pairs += outcomes.num_rows
         self.reused += sum(outcomes.column("reused").to_pylist())
         for split in (True, False):
             self._accept(outcomes, split, wanted[split])
