@@ -118,6 +118,10 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=1, le=65535)
     """Port of the HTTP API."""
 
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """Loopback port of the platform's own metrics; any free one when 0, named in
+    ``home/metrics/platform.json``."""
+
     source_roots: list[Path] = Field(default_factory=list)
     """Directories below which local repositories may be read, beside ``home``."""
 

@@ -18,6 +18,7 @@ from aiforge import redaction
 from aiforge.api.factory import create_app
 from aiforge.errors import AIForgeError, Unavailable
 from aiforge.runtime.limiter import RayLimiter
+from aiforge.runtime.requests import RequestMetrics
 from aiforge.schemas.exports import Export
 from aiforge.services import startup
 from aiforge.services.context import Services
@@ -109,7 +110,7 @@ class Api:
     async def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Serve once the replica exists."""
         self._services = await asyncio.to_thread(self._open)
-        app = create_app(self._services, name_answers=False)
+        app = create_app(self._services, name_answers=False, record=RequestMetrics().record)
         app.openapi()
         return app
 

@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 from aiforge import __version__
 from aiforge.api import errors, openapi
 from aiforge.api.guard import Guard
+from aiforge.api.measured import Measured, Record
 from aiforge.api.middleware import BodyLimit, Envelope, LocalClients, RequestContext
 from aiforge.api.routers import (
     artifacts,
@@ -33,11 +34,14 @@ from aiforge.settings import Settings
 JSON_LIMIT_BYTES = 1 << 20
 
 
-def create_app(services: Services, *, name_answers: bool = True) -> FastAPI:
+def create_app(
+    services: Services, *, name_answers: bool = True, record: Record | None = None
+) -> FastAPI:
     """The REST API over the given services.
 
     Args:
         name_answers: Send ``X-Request-Id`` back; Ray Serve does so by itself.
+        record: Told how each request went.
     """
 
     def serving() -> Services:
@@ -59,6 +63,7 @@ def create_app(services: Services, *, name_answers: bool = True) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         middleware=[
+            *([] if record is None else [Middleware(Measured, record=record)]),
             Middleware(RequestContext, name_answers=name_answers),
             Middleware(LocalClients, is_open=lambda: settings().env == "development"),
             Middleware(Guard, services=serving),

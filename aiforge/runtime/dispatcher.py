@@ -17,6 +17,7 @@ import ray
 
 from aiforge import redaction
 from aiforge.errors import Conflict, Unavailable
+from aiforge.runtime import metrics
 from aiforge.runtime.admission import Decision, Verdict, decide
 from aiforge.runtime.drivers import Attempt, Drivers, RayDrivers
 from aiforge.runtime.missions import watch
@@ -234,6 +235,7 @@ class DispatcherActor:
         threading.Thread(target=self._run, name="dispatcher", daemon=True).start()
         threading.Thread(target=self._send, name="webhooks", daemon=True).start()
         threading.Thread(target=self._watch, name="watchers", daemon=True).start()
+        threading.Thread(target=self._export_metrics, name="metrics", daemon=True).start()
 
     def ping(self) -> bool:
         """Answer."""
@@ -243,6 +245,9 @@ class DispatcherActor:
         state = RayState(self._settings.namespace)
         drivers = RayDrivers(self._settings, self._work_of)
         asyncio.run(self._main(state, drivers))
+
+    def _export_metrics(self) -> None:
+        metrics.serve(self._settings, RayState(self._settings.namespace))
 
     def _send(self) -> None:
         state = RayState(self._settings.namespace)
