@@ -15,6 +15,7 @@ from aiforge.cli import (
     export,
     job,
     key,
+    metrics,
     mission,
     model,
     platform,
@@ -72,5 +73,6 @@ app.add_typer(export.app, name="export")
 app.add_typer(artifact.app, name="artifact")
 app.add_typer(key.app, name="key")
 app.add_typer(audit.app, name="audit")
+app.add_typer(metrics.app, name="metrics")
 app.add_typer(webhook.app, name="webhook")
 app.add_typer(mission.app, name="mission")

@@ -55,7 +55,7 @@ def test_the_nouns_are_these() -> None:
     assert nouns == {
         *("up", "restart", "down", "env", "status", "doctor", "demo", "train", "chat", "watch"),
         *("source", "dataset", "job", "model", "export", "artifact", "key", "audit"),
-        *("webhook", "mission", "backup", "restore", "gc"),
+        *("webhook", "mission", "backup", "restore", "gc", "metrics"),
     }
 
 
