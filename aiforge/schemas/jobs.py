@@ -56,7 +56,8 @@ class JobConfig(Wire):
     """Steps between evaluations on held-out examples; once an epoch when absent."""
 
     early_stopping: int | None = Field(default=None, ge=1, le=1000)
-    """Evaluations without a better loss after which training ends; never when absent."""
+    """Evaluations without a better loss after which training ends, and the weights that evaluated
+    best are published; never when absent."""
 
     resume_from: str | None = Field(default=None, max_length=64)
     """Job whose newest checkpoint this one starts from."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -26,6 +27,7 @@ from aiforge.training.engine import NamedTensors
 TENSORS = "state.safetensors"
 META = "state.json"
 _SEPARATOR = "::"
+_BEST = "best"
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,9 @@ class TrainState:
     """The state after ``step`` steps; ``meta`` names what the state belongs to.
 
     The losses are those that were measured last, for a run that has no step left to take;
-    ``best_loss`` and ``worse`` are what early stopping has seen.
+    ``best_loss`` and ``worse`` are what early stopping has seen, ``best`` the masters after
+    ``best_step`` steps, where that loss was measured. They are in every checkpoint, so that no
+    pruning can lose them.
     """
 
     step: int
@@ -43,6 +47,8 @@ class TrainState:
     eval_loss: float | None = None
     best_loss: float | None = None
     worse: int = 0
+    best_step: int = 0
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 def save(state: TrainState, directory: Path) -> None:
@@ -53,7 +59,7 @@ def save(state: TrainState, directory: Path) -> None:
         f"{name}{_SEPARATOR}{kind}": tensor.contiguous()
         for name, kinds in state.tensors.items()
         for kind, tensor in kinds.items()
-    }
+    } | {f"{name}{_SEPARATOR}{_BEST}": tensor.contiguous() for name, tensor in state.best.items()}
     save_file(flat, partial / TENSORS)
     head = {
         "step": state.step,
@@ -62,6 +68,7 @@ def save(state: TrainState, directory: Path) -> None:
         "eval_loss": state.eval_loss,
         "best_loss": state.best_loss,
         "worse": state.worse,
+        "best_step": state.best_step,
     }
     text = json.dumps(head, sort_keys=True)
     (partial / META).write_text(text, encoding="utf-8")
@@ -96,8 +103,12 @@ def load(directory: Path, expected: dict[str, Any] | None = None) -> TrainState:
                 field=key,
             )
     tensors: NamedTensors = {}
+    best: dict[str, torch.Tensor] = {}
     with safe_open(directory / TENSORS, framework="pt") as file:
         for key in file.keys():  # noqa: SIM118 - the file is no mapping
             name, kind = key.rsplit(_SEPARATOR, 1)
-            tensors.setdefault(name, {})[kind] = file.get_tensor(key)
-    return TrainState(tensors=tensors, **head)
+            if kind == _BEST:
+                best[name] = file.get_tensor(key)
+            else:
+                tensors.setdefault(name, {})[kind] = file.get_tensor(key)
+    return TrainState(tensors=tensors, best=best, **head)

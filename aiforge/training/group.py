@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class GroupSession:
-    """What workers have in common (see ``worker.Session``), with checkpoints in a directory.
+    """What workers have in common (see ``session.Session``), with checkpoints in a directory.
 
     Args:
         rank: Of this worker in the group.

@@ -32,6 +32,9 @@ class Hooks:
     on_checkpoint: Callable[[int], None] = lambda step: None
     """The state after ``step`` steps is to be kept."""
 
+    on_best: Callable[[int], None] = lambda step: None
+    """Early stopping saw no better loss before than that of the weights after ``step`` steps."""
+
     should_stop: Callable[[], bool] = _never
     """Whether the run is to end here; all workers must answer alike."""
 
@@ -72,10 +75,12 @@ class EarlyStop:
         """Whether training is to end."""
         return self.patience is not None and self.worse >= self.patience
 
-    def saw(self, loss: float) -> None:
-        """An evaluation was made."""
-        self.worse = 0 if loss < self.best else self.worse + 1
+    def saw(self, loss: float) -> bool:
+        """An evaluation was made; whether it is the best so far."""
+        better = loss < self.best
+        self.worse = 0 if better else self.worse + 1
         self.best = min(self.best, loss)
+        return better
 
 
 @dataclass
@@ -129,7 +134,8 @@ def train(
         if validation is not None and _due(step + 1, config.eval_every, steps):
             hooks.on_phase(step, "evaluating")
             eval_loss = result.eval_loss = evaluate(engine, validation, config.micro_batch)
-            early.saw(eval_loss)
+            if early.saw(eval_loss) and early.patience is not None:
+                hooks.on_best(step + 1)
         hooks.on_point(_point(engine, data, config, step, measured, seconds, eval_loss))
         if _due(step + 1, config.checkpoint_every, steps) or early.is_due:
             hooks.on_phase(step, "writing a checkpoint")

@@ -6,12 +6,10 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from pydantic.alias_generators import to_camel
@@ -24,7 +22,7 @@ from aiforge.training import checkpoint
 from aiforge.training.assemble import Assembled, assemble
 from aiforge.training.checkpoint import TrainState
 from aiforge.training.data import BatchPlan, PackedRows
-from aiforge.training.engine import Engine, LocalEngine, OptimizerFactory, adamw
+from aiforge.training.engine import Engine, adamw
 from aiforge.training.flops import peak_flops
 from aiforge.training.loop import EarlyStop, Hooks, LoopConfig, LoopResult, train
 from aiforge.training.older_job import FIXED
@@ -32,33 +30,10 @@ from aiforge.training.plan import Reporter, TrainPlan, TrainResult
 from aiforge.training.prepare import Prepared
 from aiforge.training.publication import publish
 from aiforge.training.schedule import Schedule
-from aiforge.training.watch import Beats, LocalBeats, Watchdog, is_out_of_memory, out_of_memory
+from aiforge.training.session import Session
+from aiforge.training.watch import Watchdog, is_out_of_memory, out_of_memory
 
 BETAS = (0.9, 0.999)
-
-
-class Session(Protocol):
-    """One worker's place in the group, and where the group keeps its checkpoints."""
-
-    rank: int
-    world: int
-    local_world: int
-    device: torch.device
-
-    def gather(self, value: Any) -> list[Any]:
-        """Every worker's value, in the order of ranks."""
-
-    def beats(self) -> Beats:
-        """Where the workers write how far they are."""
-
-    def engine(self, module: nn.Module, optimizers: OptimizerFactory, plan: TrainPlan) -> Engine:
-        """The engine that holds a module for the group."""
-
-    def restore(self) -> AbstractContextManager[Path | None]:
-        """The newest checkpoint as a local directory; ``None`` at the first start."""
-
-    def keep(self, state: TrainState | None, step: int) -> None:
-        """Keep a checkpoint; all workers call, rank 0 brings the state."""
 
 
 def run(plan: TrainPlan, prepared: Prepared, session: Session, reporter: Reporter) -> TrainResult:
@@ -105,11 +80,12 @@ def _run(
         engine,
         data,
         job.loop_config(),
-        Hooks(job.on_point, job.on_checkpoint, on_phase=watchdog.at),
+        Hooks(job.on_point, job.on_checkpoint, job.on_best, on_phase=watchdog.at),
         start=start,
         validation=validation if len(validation) else None,
         early=job.early,
     )
+    job.take_best(looped.steps)
     watchdog.at(looped.steps, "publishing")
     if report:
         report.progress(1.0, "publishing")
@@ -141,6 +117,8 @@ class _Job:
     last_loss: float = math.nan
     eval_loss: float | None = None
     memory: int | None = None
+    best_step: int = 0
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
     utilizations: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -176,6 +154,7 @@ class _Job:
         self.last_loss, self.eval_loss = state.last_loss, state.eval_loss
         if state.best_loss is not None:
             self.early.best, self.early.worse = state.best_loss, state.worse
+        self.best_step, self.best = state.best_step, state.best
         self.done_before = state.step
         return state.step
 
@@ -195,7 +174,9 @@ class _Job:
             return self._continue(older)
         why = f"it differs in {', '.join(differing)}" if differing else "that job had finished"
         self._say(f"Starts from the older job's weights with a new schedule, since {why}")
-        self.engine.import_state({n: _fresh(t) for n, t in older.tensors.items()})
+        self.engine.import_state(
+            {n: _fresh(_with(t, older.best.get(n))) for n, t in older.tensors.items()}
+        )
         return 0
 
     def _say(self, line: str) -> None:
@@ -208,8 +189,25 @@ class _Job:
         if self.session.rank == 0:
             best = self.early.best if math.isfinite(self.early.best) else None
             seen = (self.last_loss, self.eval_loss, best, self.early.worse)
-            state = TrainState(step, tensors, self.meta, *seen)
+            state = TrainState(step, tensors, self.meta, *seen, self.best_step, self.best)
         self.session.keep(state, step)
+
+    def on_best(self, step: int) -> None:
+        state = self.engine.export_state()
+        self.best_step, self.best = step, {n: kinds["master"] for n, kinds in state.items()}
+
+    def take_best(self, steps: int) -> None:
+        """Go back to the weights that evaluated best, where early stopping has looked for them."""
+        if not self.best:
+            return
+        if self.best_step != steps:
+            state = self.engine.export_state()
+            self.engine.import_state({n: _with(t, self.best[n]) for n, t in state.items()})
+        self.eval_loss = self.early.best
+        self._say(
+            f"Publishes the weights after step {self.best_step} of {steps}, whose evaluation "
+            f"loss of {self.early.best:.4f} is the lowest"
+        )
 
     def on_point(self, point: MetricPoint) -> None:
         self.last_loss = point.loss
@@ -260,6 +258,11 @@ def _optimizers(
     return [adamw(named, plan.config.weight_decay, BETAS)]
 
 
+def _with(tensors: dict[str, torch.Tensor], master: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    """A parameter's state with another value, where there is one."""
+    return tensors if master is None else tensors | {"master": master}
+
+
 def _fresh(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A parameter's state with its value, as if no step had been taken."""
     return {
@@ -290,37 +293,3 @@ def _describe(
         f"{session.world} workers, ZeRO stage {plan.zero_stage}, "
         f"{torch.get_num_threads()} threads each{resumed}"
     )
-
-
-class LocalSession:
-    """The only worker, in this process, with checkpoints in a directory."""
-
-    rank = 0
-    world = 1
-    local_world = 1
-
-    def __init__(self, directory: Path, device: torch.device | None = None) -> None:
-        self.directory = directory
-        self.device = device or torch.device("cpu")
-
-    def gather(self, value: Any) -> list[Any]:
-        """The value itself."""
-        return [value]
-
-    def beats(self) -> Beats:
-        """A board in this process."""
-        return LocalBeats()
-
-    def engine(self, module: nn.Module, optimizers: OptimizerFactory, plan: TrainPlan) -> Engine:
-        """Plain torch."""
-        return LocalEngine(module, optimizers, device=self.device)
-
-    @contextmanager
-    def restore(self) -> Iterator[Path | None]:
-        """The checkpoint that ``keep`` wrote last."""
-        yield self.directory if self.directory.exists() else None
-
-    def keep(self, state: TrainState | None, step: int) -> None:
-        """Replace the checkpoint."""
-        assert state is not None
-        checkpoint.save(state, self.directory)

@@ -5,11 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from aiforge.modeling.load import load_model
+from aiforge.modeling.publish import load_adapter
 from aiforge.schemas.runs import MetricPoint
 from aiforge.storage import Storage
+from aiforge.training import attention
+from aiforge.training.data import PackedRows
+from aiforge.training.engine import LocalEngine
+from aiforge.training.loop import evaluate
+from aiforge.training.loss import CausalLoss
 from aiforge.training.plan import Silence, TrainPlan, TrainResult
 from aiforge.training.prepare import Prepared, dataset_files, finish, pack_file, pack_key
-from aiforge.training.worker import LocalSession, run
+from aiforge.training.session import LocalSession
+from aiforge.training.worker import run
 
 
 class Recorder(Silence):
@@ -41,3 +49,12 @@ def prepare(plan: TrainPlan) -> Prepared:
 
 def fit(plan: TrainPlan, directory: Path, recorder: Recorder | None = None) -> TrainResult:
     return run(plan, prepare(plan), LocalSession(directory), recorder or Recorder())
+
+
+def evaluation_of(plan: TrainPlan, path: str) -> float:
+    """Loss of a published adapter on the held-out rows."""
+    prepared = prepare(plan)
+    rows = PackedRows.load(Storage(plan.storage_uri), f"{prepared.path}/validation")
+    model = load_model(plan.base, attention=attention.register())
+    load_adapter(model, Path(Storage(plan.storage_uri).full(path)))
+    return evaluate(LocalEngine(CausalLoss(model), lambda named: []), rows, 2)

@@ -18,7 +18,8 @@ import pytest
 from aiforge.errors import Cancelled, Failure
 from aiforge.storage import Storage
 from aiforge.training.plan import Silence, TrainPlan
-from aiforge.training.worker import LocalSession, run
+from aiforge.training.session import LocalSession
+from aiforge.training.worker import run
 
 pytestmark = pytest.mark.cluster
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from fitting import Recorder, fit, prepare
+from fitting import Recorder, evaluation_of, fit, prepare
 from safetensors import safe_open
 from tiny_models import CHATML, make_base, make_tokenizer
 
@@ -20,7 +20,7 @@ from aiforge.storage import Storage
 from aiforge.training import checkpoint, older_job, worker
 from aiforge.training.plan import TrainPlan, TrainResult
 from aiforge.training.probe import probe
-from aiforge.training.worker import LocalSession
+from aiforge.training.session import LocalSession
 
 FAMILIES = ["llama", "mistral", "qwen2", "qwen3", "phi3", "gemma", "gemma2", "gemma3_text"]
 
@@ -166,6 +166,28 @@ def test_training_ends_early_where_nothing_gets_better_and_a_resumed_run_as_well
     assert again.points == []
 
 
+def test_early_stopping_publishes_the_best_weights_and_a_resumed_run_the_same(
+    make_plan: Any, tmp_path: Path
+) -> None:
+    options = {"learning_rate": 0.3, "epochs": 10, "eval_every": 1, "early_stopping": 4}
+    recorder = Recorder()
+    plan = make_plan(**options, checkpoint_every=1)
+    result = fit(plan, tmp_path / "one", recorder)
+    evaluated = {p.step: p.eval_loss for p in recorder.points if p.eval_loss is not None}
+    best = min(evaluated, key=lambda step: evaluated[step] or 0.0)
+    assert best < result.steps, "the case under test: the last weights are not the best"
+    assert result.eval_loss == evaluated[best]
+    assert any(f"after step {best} of {result.steps}" in line for line in recorder.lines)
+    published = evaluation_of(plan, result.adapter_path)
+    assert published == pytest.approx(evaluated[best], rel=1e-4)
+    assert published < evaluated[result.steps] * (1 - 1e-3)
+    cut = make_plan("job-2", **options, checkpoint_every=1)
+    interrupted(cut, tmp_path / "two", Recorder(), best + 1)
+    resumed = fit(cut, tmp_path / "two")
+    assert (resumed.steps, resumed.eval_loss) == (result.steps, result.eval_loss)
+    assert evaluation_of(cut, resumed.adapter_path) == published
+
+
 def test_activations_that_are_computed_twice_give_the_same_losses(
     make_plan: Any, tmp_path: Path
 ) -> None:
@@ -211,6 +233,11 @@ def test_a_probe_tells_of_data_and_time(make_plan: Any) -> None:
 
 
 def test_a_checkpoint_holds_what_early_stopping_has_seen(tmp_path: Path) -> None:
-    state = checkpoint.TrainState(4, {}, {}, 1.0, 0.9, 0.8, 1)
+    state = checkpoint.TrainState(4, {}, {}, 1.0, 0.9, 0.8, 1, 2, {})
     checkpoint.save(state, tmp_path / "one")
     assert checkpoint.load(tmp_path / "one") == state
+    weights = {"a.weight": torch.ones(2, 3)}
+    checkpoint.save(replace(state, best=weights), tmp_path / "two")
+    loaded = checkpoint.load(tmp_path / "two")
+    assert loaded.best["a.weight"].equal(weights["a.weight"])
+    assert loaded.tensors == {}, "what is best is no moment of an optimizer"

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fitting import prepare
+from fitting import evaluation_of, prepare
 from processes import Layout, Victim, launch
 
-from aiforge.training.plan import TrainPlan
+from aiforge.storage import Storage, train_result_file
+from aiforge.training.plan import TrainPlan, TrainResult
 from aiforge.training.prepare import Prepared
 
 CHECKPOINT_EVERY = 3
@@ -41,6 +42,22 @@ def test_a_killed_worker_changes_no_loss(job: tuple[TrainPlan, Prepared], tmp_pa
     shutil.copytree(tmp_path / "killed", tmp_path / "moved")
     assert launch(*job, tmp_path / "killed", two) == whole
     assert largest(launch(*job, tmp_path / "moved", Layout(1, 0)), whole) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("layout", [Layout(2, 0), Layout(2, 2), Layout(2, 3)], ids=str)
+def test_every_layout_publishes_the_weights_that_evaluated_best(
+    layout: Layout, make_plan: Any, tmp_path: Path
+) -> None:
+    options = {"learning_rate": 0.3, "epochs": 10, "eval_every": 1, "early_stopping": 2}
+    plan = make_plan(num_workers=2, batch_size=1, **options)
+    launch(plan, prepare(plan), tmp_path / "run", layout)
+    storage = Storage(plan.storage_uri)
+    result = TrainResult(**storage.read_json(train_result_file(plan.job_id)))
+    assert result.stopped_early
+    published = evaluation_of(plan, result.adapter_path)
+    assert published == pytest.approx(result.eval_loss, rel=1e-4)
 
 
 @pytest.mark.slow

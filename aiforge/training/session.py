@@ -1,0 +1,75 @@
+"""A worker's place in its group: what the training loop asks of whoever has started it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from aiforge.training import checkpoint
+from aiforge.training.checkpoint import TrainState
+from aiforge.training.engine import Engine, LocalEngine, OptimizerFactory
+from aiforge.training.plan import TrainPlan
+from aiforge.training.watch import Beats, LocalBeats
+
+
+class Session(Protocol):
+    """One worker's place in the group, and where the group keeps its checkpoints."""
+
+    rank: int
+    world: int
+    local_world: int
+    device: torch.device
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every worker's value, in the order of ranks."""
+
+    def beats(self) -> Beats:
+        """Where the workers write how far they are."""
+
+    def engine(self, module: nn.Module, optimizers: OptimizerFactory, plan: TrainPlan) -> Engine:
+        """The engine that holds a module for the group."""
+
+    def restore(self) -> AbstractContextManager[Path | None]:
+        """The newest checkpoint as a local directory; ``None`` at the first start."""
+
+    def keep(self, state: TrainState | None, step: int) -> None:
+        """Keep a checkpoint; all workers call, rank 0 brings the state."""
+
+
+class LocalSession:
+    """The only worker, in this process, with checkpoints in a directory."""
+
+    rank = 0
+    world = 1
+    local_world = 1
+
+    def __init__(self, directory: Path, device: torch.device | None = None) -> None:
+        self.directory = directory
+        self.device = device or torch.device("cpu")
+
+    def gather(self, value: Any) -> list[Any]:
+        """The value itself."""
+        return [value]
+
+    def beats(self) -> Beats:
+        """A board in this process."""
+        return LocalBeats()
+
+    def engine(self, module: nn.Module, optimizers: OptimizerFactory, plan: TrainPlan) -> Engine:
+        """Plain torch."""
+        return LocalEngine(module, optimizers, device=self.device)
+
+    @contextmanager
+    def restore(self) -> Iterator[Path | None]:
+        """The checkpoint that ``keep`` wrote last."""
+        yield self.directory if self.directory.exists() else None
+
+    def keep(self, state: TrainState | None, step: int) -> None:
+        """Replace the checkpoint."""
+        assert state is not None
+        checkpoint.save(state, self.directory)
