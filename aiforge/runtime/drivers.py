@@ -17,6 +17,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from aiforge import redaction
 from aiforge.errors import AIForgeError, Cancelled, Conflict, InternalError, Unavailable
+from aiforge.runtime.placements import Placements
 from aiforge.schemas.runs import Resources, Run, RunStatus
 from aiforge.services.context import RunContext
 from aiforge.services.journal import Journal
@@ -183,7 +184,7 @@ class Drivers(Protocol):
         """End the attempt's driver at once."""
 
     async def sweep(self, wanted: Collection[Attempt]) -> None:
-        """End every driver but those of these attempts."""
+        """End every driver but those of these attempts, and free what dead ones occupied."""
 
     async def capacity(self) -> Resources:
         """What the cluster has in all."""
@@ -216,6 +217,7 @@ class RayDrivers:
         self._settings = settings
         self._work_of = work_of
         self._actor = ray.remote(DriverActor)
+        self._placements = Placements()
 
     async def start(self, run: Run) -> None:
         await asyncio.to_thread(self._start, run)
@@ -254,6 +256,11 @@ class RayDrivers:
         for name in await asyncio.to_thread(self._names):
             if name not in names:
                 await self._kill(name)
+        try:
+            await asyncio.to_thread(self._placements.sweep)
+        except Exception as error:
+            # The dashboard may be away; drivers do not wait for it.
+            _log.warning("Placement groups were not looked at: %s", error)
 
     def _names(self) -> list[str]:
         actors = ray.util.list_named_actors(all_namespaces=True)
