@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import uuid
@@ -182,9 +183,12 @@ def _scaling(config: JobConfig, resources: Mapping[str, float]) -> ScalingConfig
     workers = most if least == most else (least, most)
     if resources.get("GPU"):
         return ScalingConfig(num_workers=workers, use_gpu=True)
-    share = resources.get("CPU", 1.0) / most
+    share = min(1.0, 0.75 * resources.get("CPU", 1.0) / most)
+    # Ray adds the shares up and divides by one to count an elastic group's workers. Only fractions
+    # that are exact in binary, and within Ray's four decimals, then give the number back.
+    exact = math.floor(16 * share) / 16
     return ScalingConfig(
         num_workers=workers,
-        resources_per_worker={"CPU": round(min(1.0, 0.75 * share), 3)},
+        resources_per_worker={"CPU": exact or round(share, 3)},
         placement_strategy="SPREAD",
     )

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from aiforge.errors import Cancelled, Failure
+from aiforge.schemas.jobs import JobConfig
 from aiforge.storage import Storage
 from aiforge.training.plan import Silence, TrainPlan
 from aiforge.training.session import LocalSession
@@ -143,6 +144,26 @@ def test_what_fails_on_purpose_is_not_tried_again(
         fit(plan, Silence(), controllers.append)
     assert caught.value.code == "training_diverged"
     assert len(controllers) == 1
+
+
+@pytest.mark.parametrize("cpus", [1, 4, 8])
+def test_ray_counts_as_many_elastic_workers_as_have_room(cpus: int) -> None:
+    from ray.train.v2._internal.execution.scaling_policy.elastic import ElasticScalingPolicy
+
+    from aiforge.training.ray_trainer import _scaling
+
+    for most in range(2, 13):
+        scaling = _scaling(JobConfig(num_workers=most, min_workers=1), {"CPU": float(cpus)})
+        share = scaling.resources_per_worker["CPU"]
+        assert most * share <= cpus
+        for room in range(1, most + 1):
+            reserved = 0.0
+            for _ in range(room):
+                reserved += share
+            counted = ElasticScalingPolicy(scaling)._count_possible_workers(
+                {"node": {"CPU": reserved}}
+            )
+            assert counted == room, (most, room)
 
 
 def poisoned(plan: TrainPlan, directory: Path) -> TrainPlan:
