@@ -167,7 +167,7 @@ def _served(settings: Settings) -> Iterator[None]:
 
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
         actor.start(settings)
-        limiter.start(settings.namespace)
+        limiter.start(settings)
         serve.start(
             proxy_location="HeadOnly",
             http_options={"host": settings.host, "port": settings.port},

@@ -117,7 +117,7 @@ class Api:
     def _open(self) -> Services:
         startup.require_safe(self._settings)
         reader = Reader(self._settings.resolved_database_url)
-        state = ReadingState(actor.connect(self._settings), reader)
+        state = ReadingState(actor.connect(self._settings, short_cut=True), reader)
         storage = Storage(self._settings.resolved_storage_uri)
         limiter = None if self._settings.env == "development" else RayLimiter(self._settings)
         return Services(

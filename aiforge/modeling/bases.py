@@ -96,7 +96,12 @@ def context_length(base: BaseModel) -> int:
 
 def tokenizer_json(base: BaseModel) -> str:
     """Content of ``tokenizer.json``, for counting tokens without loading the model."""
-    return _file(base, "tokenizer.json").read_text(encoding="utf-8")
+    return tokenizer_file(base).read_text(encoding="utf-8")
+
+
+def tokenizer_file(base: BaseModel) -> Path:
+    """Where ``tokenizer.json`` is, downloaded first where it is on the hub."""
+    return _file(base, "tokenizer.json")
 
 
 def weight_files(base: BaseModel) -> list[Path]:

@@ -198,7 +198,7 @@ def _deploy(
     actor.start(settings)
     dispatcher.start(settings)
     if settings.env != "development":
-        limiter.start(settings.namespace)
+        limiter.start(settings)
     progress("Starting the API")
     _serve(settings, application)
 

@@ -61,10 +61,14 @@ async def _draft(services: Services, request: FineTuneRequest) -> plans.Draft:
     services.require_project(request.project_name)
     await services.require_visible([request.dataset_id], "dataset")
     older = await plans.older_of(services, request)
-    drafted = await asyncio.to_thread(plans.draft, services, request, older)
-    disk = drafted.resources.disk_bytes
-    await asyncio.to_thread(preflight.require_disk, services.settings, services.storage, disk)
-    return drafted
+
+    def looked_up() -> plans.Draft:
+        drafted = plans.draft(services, request, older)
+        disk = drafted.resources.disk_bytes
+        preflight.require_disk(services.settings, services.storage, disk)
+        return drafted
+
+    return await asyncio.to_thread(looked_up)
 
 
 async def list_page(

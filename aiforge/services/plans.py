@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from aiforge.errors import Conflict, InvalidInput, NotFound
@@ -75,7 +77,7 @@ def draft(services: Services, request: FineTuneRequest, older: Job | None) -> Dr
     # What could never be deployed is not trained either.
     require_exportable(described)
     if base.is_local:
-        require_exportable_tokenizer(bases.tokenizer_json(base))
+        _require_exportable_tokenizer(bases.tokenizer_file(base))
     shape = Shape.of(described) if described.get("hidden_size") else None
     _check_options(request, shape)
     if older is not None:
@@ -86,6 +88,17 @@ def draft(services: Services, request: FineTuneRequest, older: Job | None) -> Dr
     if shape is None:
         return _unmeasured(services, request, base, max_length, room)
     return _measured(services, request, base, shape, max_length, room)
+
+
+def _require_exportable_tokenizer(file: Path) -> None:
+    found = file.stat()
+    _judge_tokenizer(file, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=64)
+def _judge_tokenizer(file: Path, _modified: int, _size: int) -> None:
+    """Judge a file once as long as it stays what it is: reading one takes up to a tenth second."""
+    require_exportable_tokenizer(file.read_text(encoding="utf-8"))
 
 
 def require_room(drafted: Draft) -> None:

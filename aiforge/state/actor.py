@@ -1,7 +1,8 @@
 """The state as a detached actor, the single writer of the database, and its client.
 
 The actor holds nothing that it cannot read again. Ray starts it anew after a crash and repeats
-the calls that were under way; the request id of a write makes the repetition harmless.
+the calls that were under way; the request id of a write makes the repetition harmless. A client
+on the actor's machine may ask over a Unix socket, and asks through Ray where that fails.
 """
 
 from __future__ import annotations
@@ -9,22 +10,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError
 from sqlalchemy import make_url
 
-from aiforge import redaction
+from aiforge import redaction, wire
 from aiforge.errors import AIForgeError, InternalError, Unavailable
 from aiforge.schemas.access import Origin
 from aiforge.settings import Settings
 from aiforge.state import events
 from aiforge.state.access import Op, State
-from aiforge.state.ops import name_of, resolve
+from aiforge.state.ops import mode_of, name_of, resolve
 from aiforge.state.store import RequestKey, Store
+from aiforge.wire import Line, LineDownError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,6 +39,10 @@ MOST_CALLS = 10_000
 """Calls that may be under way at once; each client of an event stream holds one."""
 
 _log = logging.getLogger(__name__)
+
+
+Call = tuple[str, tuple[Any, ...], dict[str, Any], RequestKey, Origin | None]
+"""The arguments of ``StateActor.call``."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +56,26 @@ class Reply:
 class StateActor:
     """Carries out the operations that its clients name."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, home: str) -> None:
         redaction.install()
         self._store = Store(database_url)
         redaction.learn([make_url(database_url).password])
+        with suppress(OSError):
+            wire.listen(_address(home, database_url), self._hear)
+
+    def _hear(self, call: Call) -> Reply | Awaitable[Reply]:
+        """Carry out an operation that came over the wire.
+
+        There is one writer anyway, so a write need not be handed to another thread.
+        """
+        name, args, kwargs, key, origin = call
+        try:
+            op = resolve(name)
+            if mode_of(op) == "read":
+                return self.call(*call)
+            return Reply(self._store.run(op, args, kwargs, key, origin))
+        except Exception as error:
+            return _failed(name, error)
 
     async def call(
         self,
@@ -80,23 +104,25 @@ class StateActor:
     async def _reply(self, name: str, carry_out: Callable[[Callable[..., Any]], Any]) -> Reply:
         try:
             return Reply(await carry_out(resolve(name)))
-        except AIForgeError as error:
-            return Reply(error=error)
-        except Exception:
-            reference = uuid.uuid4().hex[:12]
-            _log.exception("Operation %s failed, reference %s", name, reference)
-            return Reply(
-                error=InternalError(
-                    f"The state failed at {name}; its log has the trace under {reference}."
-                )
-            )
+        except Exception as error:
+            return _failed(name, error)
+
+
+def _failed(name: str, error: Exception) -> Reply:
+    if isinstance(error, AIForgeError):
+        return Reply(error=error)
+    reference = uuid.uuid4().hex[:12]
+    _log.error("Operation %s failed, reference %s", name, reference, exc_info=error)
+    told = f"The state failed at {name}; its log has the trace under {reference}."
+    return Reply(error=InternalError(told))
 
 
 @dataclass
 class _Found:
-    """A handle that the copies of one client share, so that it is looked up once."""
+    """What the copies of one client share: the handle, and a line where one leads there."""
 
     handle: Any = None
+    line: Line | None = None
 
 
 @dataclass
@@ -113,19 +139,24 @@ class RayState(State):
         return self.__dict__ | {"_found": _Found()}
 
     async def call(self, op: Op[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        answer = self._submit(op, args, kwargs)
-        return _value(await self._await(answer, self.timeout))  # type: ignore[no-any-return]
+        call = self._call(op, args, kwargs)
+        reply = await self._by_wire(call)
+        if reply is None:
+            # What the writer did before the wire broke, it does not do again: the key is the same.
+            reply = await self._await(self._submit(call), self.timeout)
+        return _value(reply)  # type: ignore[no-any-return]
 
     def call_sync(self, op: Op[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            reply = ray.get(self._submit(op, args, kwargs), timeout=self.timeout)
+            answer = self._submit(self._call(op, args, kwargs))
+            reply = ray.get(answer, timeout=self.timeout)
         except (RayError, GetTimeoutError) as error:
             raise self._away(error) from error
         return _value(reply)  # type: ignore[no-any-return]
 
     def send(self, op: Op[P, T], /, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            self._submit(op, args, kwargs)
+            self._submit(self._call(op, args, kwargs))
         except AIForgeError as error:
             _log.warning("A report was not sent: %s", error.message)
 
@@ -142,9 +173,24 @@ class RayState(State):
     def on_behalf(self, origin: Origin) -> State:
         return replace(self, origin=origin)
 
-    def _submit(self, op: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        key = self.key or RequestKey(uuid.uuid4().hex)
-        return self._actor().call.remote(name_of(op), args, kwargs, key, self.origin)
+    def _call(self, op: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        return name_of(op), args, kwargs, self.key or RequestKey(uuid.uuid4().hex), self.origin
+
+    def _submit(self, call: Call) -> Any:
+        return self._actor().call.remote(*call)
+
+    async def _by_wire(self, call: Call) -> Reply | None:
+        """The answer of a writer on this machine; ``None`` where it has to be asked through Ray."""
+        if self._found.line is None:
+            return None
+        try:
+            async with asyncio.timeout(self.timeout):
+                reply: Reply = await self._found.line.call(call)
+        except LineDownError:
+            return None
+        except TimeoutError as error:
+            raise self._away(error) from error
+        return reply
 
     async def _await(self, answer: Any, seconds: float) -> Reply:
         try:
@@ -196,12 +242,26 @@ def start(settings: Settings) -> RayState:
         max_task_retries=-1,
         max_concurrency=MOST_CALLS,
     )
-    actor.remote(settings.resolved_database_url)
+    actor.remote(settings.resolved_database_url, str(settings.home))
     state = RayState(settings.namespace)
     state.call_sync(events.latest)
     return state
 
 
-def connect(settings: Settings) -> RayState:
-    """The client of the actor that runs under the settings' namespace."""
-    return RayState(settings.namespace)
+def connect(settings: Settings, *, short_cut: bool = False) -> RayState:
+    """The client of the actor that runs under the settings' namespace.
+
+    Args:
+        short_cut: Ask over a Unix socket where the actor is on this machine: ten times as quick,
+            for whoever asks it for each request.
+    """
+    state = RayState(settings.namespace)
+    if short_cut:
+        with suppress(OSError):
+            path = _address(str(settings.home), settings.resolved_database_url)
+            state._found.line = Line(path)
+    return state
+
+
+def _address(home: str, database_url: str) -> Path:
+    return wire.address("state", home, database_url)

@@ -88,7 +88,7 @@ def create(connection: Connection, request: FineTuneRequest, resources: Resource
         base_model=request.base_model,
         config=config,
     )
-    runs.create(
+    run = runs.create(
         connection,
         id=job_id,
         kind=RunKind.TRAIN,
@@ -96,20 +96,19 @@ def create(connection: Connection, request: FineTuneRequest, resources: Resource
         spec=spec.model_dump(mode="json"),
         resources=resources,
     )
-    connection.execute(
-        _INSERT,
-        {
-            "id": job_id,
-            "project_name": request.project_name,
-            "base_model": request.base_model,
-            "method": config.method,
-            "dataset_id": dataset.id,
-            "dataset_name": dataset.name,
-            "config": config.model_dump(mode="json", by_alias=False),
-        },
-    )
+    row = {
+        "id": job_id,
+        "project_name": request.project_name,
+        "base_model": request.base_model,
+        "method": config.method,
+        "dataset_id": dataset.id,
+        "dataset_name": dataset.name,
+        "config": config.model_dump(mode="json", by_alias=False),
+    }
+    connection.execute(_INSERT, row)
     projects.claim(connection, [dataset.id], [request.project_name])
-    return get(connection, job_id)
+    begun = {"status": run.status, "progress": 0.0, "metrics": {}, "created_at": run.created_at}
+    return _from_values(row | begun)
 
 
 _RUN_COLUMNS = [

@@ -82,27 +82,24 @@ def create(
     resources: Resources,
 ) -> Run:
     """Queue a run, in the transaction that creates or changes its resource."""
-    status = lifecycles.RUN.initial
-    connection.execute(
-        _INSERT,
-        {
-            "id": id,
-            "kind": kind,
-            "resource_id": resource_id,
-            "status": status,
-            "attempt": 0,
-            "progress": 0.0,
-            "spec": dict(spec),
-            "resources": resources.model_dump(by_alias=False),
-            "metrics": {},
-            "result": {},
-            "created_at": now(),
-        },
+    run = Run(
+        id=id,
+        kind=kind,
+        resource_id=resource_id,
+        status=lifecycles.RUN.initial,
+        spec=dict(spec),
+        resources=resources,
+        created_at=now(),
     )
-    counts.move(connection, kind, None, status)
-    run = get(connection, id)
+    row = {name: getattr(run, name) for name in _GIVEN}
+    stored = {"resources": resources.model_dump(by_alias=False), "metrics": {}, "result": {}}
+    connection.execute(_INSERT, row | stored)
+    counts.move(connection, kind, None, run.status)
     events.append(connection, _event(run), id, **_facts(run))
     return run
+
+
+_GIVEN = ("id", "kind", "resource_id", "status", "attempt", "progress", "spec", "created_at")
 
 
 def change(connection: Connection, run: Run, new: RunStatus, **values: Any) -> Run:

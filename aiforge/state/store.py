@@ -71,6 +71,7 @@ class Store:
         self._migration = threading.Lock()
         self._migrated = False
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="state-write")
+        self._writing = threading.Lock()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="state-read")
 
     def run(
@@ -97,7 +98,8 @@ class Store:
             with engine.transaction(self._engine, writes=False) as connection:
                 return op(connection, *args, **kwargs)
         topics: set[str] = set()
-        with engine.transaction(self._engine, writes=True) as connection:
+        # Waiting for a lock ends with its release; waiting for the database goes by the clock.
+        with self._writing, engine.transaction(self._engine, writes=True) as connection:
             connection.info[TOPICS] = topics
             result = self._once(connection, op, args, kwargs, key, origin)
         if topics:
