@@ -203,5 +203,5 @@ def deploy(arguments: dict[str, Any]) -> Application:
     actor.start(settings)
     dispatcher.start(settings)
     if settings.env != "development":
-        limiter.start(settings.namespace)
+        limiter.start(settings)
     return build(settings)

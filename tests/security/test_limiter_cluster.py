@@ -58,7 +58,7 @@ def test_four_replicas_let_exactly_the_quota_pass_and_survive_the_limiter(namesp
     from aiforge.runtime import limiter
 
     settings = Settings(namespace=namespace, rate_limit_reads=100)
-    limiter.start(namespace)
+    limiter.start(settings)
     replicas = [replica_of(settings) for _ in range(REPLICAS)]
     ray.get([replica.hit.remote(0) for replica in replicas])
 
