@@ -38,7 +38,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "crash"), str(HERE.parents[1] / "be
 
 import kills  # noqa: E402
 from common import Goal, Report  # noqa: E402
-from samples import OF_RAY, ROLES, Growth, Rest, Sampler, draw, growth_of  # noqa: E402
+from readings import OF_RAY, ROLES, Growth, Rest, Sampler, draw, growth_of  # noqa: E402
 
 from aiforge.state import runs  # noqa: E402
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from alembic.script import ScriptDirectory
-from conftest import KINDS, PostgresServer
 from rows import content, fill
 from samples import add_source
+from servers import KINDS, PostgresServer
 from sqlalchemy import text
 
 from aiforge.errors import Conflict, InvalidInput, Unavailable
