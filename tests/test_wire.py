@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import pickle
 import signal
 import socket
 import struct
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,25 @@ def test_a_frame_that_claims_too_much_ends_the_connection(path: Path) -> None:
         other.connect(str(path))
         other.sendall(struct.pack("!IQ", wire.MOST_BYTES + 1, 1))
         assert other.recv(1) == b""
+
+
+def test_another_user_is_not_read_from(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[object] = []
+    monkeypatch.setattr(wire, "_user_of", lambda _: os.getuid() + 1)
+    wire.listen(path, heard.append)
+    content = pickle.dumps("let me in")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.connect(str(path))
+        with suppress(ConnectionError):
+            other.sendall(struct.pack("!IQ", len(content), 1) + content)
+            assert other.recv(1) == b""
+    assert heard == []
+
+
+def test_the_kernel_tells_who_is_at_the_other_end() -> None:
+    one, other = socket.socketpair(socket.AF_UNIX)
+    with one, other:
+        assert wire._user_of(one) == os.getuid()
 
 
 def test_a_directory_that_others_may_enter_is_not_used(
