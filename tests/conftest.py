@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import hypothesis
 import pytest
+from buckets import ObjectStore
 
 # How long an example takes says something of the machine, and nothing of what is promised.
 hypothesis.settings.register_profile(
@@ -72,6 +74,28 @@ def make_repository(tmp_path: Path) -> MakeRepository:
 def commit() -> Callable[[Path, str], str]:
     """A function that commits everything in a working tree and returns the commit's id."""
     return commit_all
+
+
+@pytest.fixture
+def object_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    """An empty bucket; its name is new, since all servers of a process have the same buckets."""
+    boto3 = pytest.importorskip("boto3")
+    server = pytest.importorskip("moto.server")
+    threaded = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    threaded.start()
+    host, port = threaded.get_host_and_port()
+    environment = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    client, bucket = boto3.client("s3"), f"forge-{uuid.uuid4().hex}"
+    client.create_bucket(Bucket=bucket)
+    yield ObjectStore(f"s3://{bucket}/below", bucket, environment, client)
+    threaded.stop()
 
 
 def run_git(root: Path, *arguments: str) -> str:

@@ -9,7 +9,9 @@ import pickle
 import signal
 import socket
 import struct
+import tempfile
 import uuid
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,15 @@ from aiforge.state.ops import name_of
 from aiforge.state.sources import NewSource
 from aiforge.state.store import RequestKey, Store
 from aiforge.wire import Line, LineDownError
+
+
+@pytest.fixture(autouse=True)
+def _sockets_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # Not below tmp_path: the path of a Unix socket has 107 bytes at most.
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        monkeypatch.setattr(tempfile, "tempdir", directory)
+        monkeypatch.setenv("TMPDIR", directory)
+        yield
 
 
 @pytest.fixture

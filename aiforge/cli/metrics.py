@@ -9,7 +9,7 @@ import typer
 
 from aiforge.cli.frame import Cli, command, group
 from aiforge.cli.output import duration, facts, size
-from aiforge.cli.platform import Home, local_settings
+from aiforge.cli.platform import Home, installed, local_settings
 from aiforge.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def up(
     ] = 9090,
 ) -> None:
     """Start Prometheus on this machine; it reads the platform that runs from this home."""
-    from aiforge.runtime import prometheus
+    prometheus = installed("aiforge.runtime.prometheus")
 
     found = prometheus.start(local_settings(home, None), port)
     cli.show(found, facts([("prometheus", found.url), ("show", "aiforge metrics show")]))
@@ -42,7 +42,7 @@ def up(
 @command(app, "down", examples="aiforge metrics down")
 def down(cli: Cli, home: Home = None) -> None:
     """Stop Prometheus; what it stored stays."""
-    from aiforge.runtime import prometheus
+    prometheus = installed("aiforge.runtime.prometheus")
 
     stopped = prometheus.stop(local_settings(home, None))
     text = "Stopped." if stopped else "Prometheus was not running."
@@ -58,7 +58,7 @@ def show(
     home: Home = None,
 ) -> None:
     """Print what the dashboards show: each query's values now and over a quarter of an hour."""
-    from aiforge.runtime import prometheus
+    prometheus = installed("aiforge.runtime.prometheus")
     from aiforge.runtime.dashboards import DASHBOARDS
 
     chosen = [one for one in DASHBOARDS if dashboard in (None, one.name)]
@@ -92,7 +92,7 @@ class Picture:
 
 
 def _read(url: str, panel: Panel) -> Picture:
-    from aiforge.runtime import prometheus
+    prometheus = installed("aiforge.runtime.prometheus")
 
     now = prometheus.query(url, panel.query)
     curves = prometheus.curves(url, panel.query, MINUTES, POINTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shlex
 import signal
 import time
@@ -94,7 +95,7 @@ def restart(cli: Cli, home: Home = None, port: Port = None) -> None:
     """
     settings = local_settings(home, port)
     begun = time.monotonic()
-    platform = _platform()
+    platform = installed("aiforge.runtime.platform")
     with cli.console.status("Restarting") as shown:
         platform.restart(settings, _application, lambda text: shown.update(f"{text} …"))
     seconds = round(time.monotonic() - begun, 1)
@@ -250,7 +251,7 @@ def _ensure_up(cli: Cli, settings: Settings) -> bool:
 
 
 def _start(settings: Settings, console: Console) -> ClusterInfo | None:
-    platform = _platform()
+    platform = installed("aiforge.runtime.platform")
     with console.status("Starting") as shown:
         info: ClusterInfo | None = platform.start(
             settings, _application, lambda text: shown.update(f"{text} …")
@@ -258,17 +259,20 @@ def _start(settings: Settings, console: Console) -> ClusterInfo | None:
     return info
 
 
-def _platform() -> Any:
+def installed(module: str) -> Any:
+    """A module of the platform, which an installation of the client alone lacks.
+
+    Raises:
+        Unavailable: It needs what is not installed (``platform_not_installed``).
+    """
     try:
-        # Importing this package must need neither Ray nor torch.
-        from aiforge.runtime import platform
+        return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise Unavailable(
             f"This installation is the client alone ({error.name} is missing): "
             "pip install 'aiforge[platform]'.",
             code="platform_not_installed",
         ) from error
-    return platform
 
 
 def _application(settings: Settings) -> Any:

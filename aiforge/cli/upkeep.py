@@ -10,12 +10,10 @@ import typer
 
 from aiforge.cli.frame import Cli, command
 from aiforge.cli.output import duration, facts, size, table
-from aiforge.cli.platform import Home, local_settings
-from aiforge.errors import Conflict, Unavailable
+from aiforge.cli.platform import Home, installed, local_settings
+from aiforge.errors import Conflict
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from aiforge.settings import Settings
     from aiforge.state.backup import Summary
 
@@ -55,7 +53,8 @@ def backup(
 
     Files under the storage URI are not part of it; copy them after this, not before.
     """
-    made = _engine().back_up(local_settings(home, None).resolved_database_url, file.expanduser())
+    engine = installed("aiforge.state.backup")
+    made = engine.back_up(local_settings(home, None).resolved_database_url, file.expanduser())
     _show(cli, "backed up to", file, made)
 
 
@@ -72,7 +71,7 @@ def restore(
     An older backup is brought up to date. What ran when it was made goes on at the next start.
     """
     settings = local_settings(home, None)
-    engine = _engine()
+    engine = installed("aiforge.state.backup")
     _require_down(settings)
     restored = engine.restore(settings.resolved_database_url, file.expanduser(), replace=replace)
     _show(cli, "restored from", file, restored)
@@ -91,7 +90,7 @@ def gc(
     so does what was written lately. The platform may run meanwhile.
     """
     settings = local_settings(home, None)
-    _engine()
+    installed("aiforge.state.backup")
     from aiforge.services import retention
 
     with retention.opened(settings) as sweep, cli.console.status("Looking through the storage"):
@@ -123,19 +122,6 @@ def _show(cli: Cli, what: str, file: Path, summary: Summary) -> None:
     rows = f"{summary.rows:,} rows of {summary.tables} tables, revision {summary.revision}"
     made = summary.made_at.isoformat(timespec="seconds")
     cli.show(summary, facts([(what, str(file)), ("holds", rows), ("made at", made)]))
-
-
-def _engine() -> ModuleType:
-    try:
-        # The client alone has no database driver.
-        from aiforge.state import backup
-    except ModuleNotFoundError as error:
-        raise Unavailable(
-            f"This installation is the client alone ({error.name} is missing): "
-            "pip install 'aiforge[platform]'.",
-            code="platform_not_installed",
-        ) from error
-    return backup
 
 
 def _require_down(settings: Settings) -> None:

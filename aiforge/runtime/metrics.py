@@ -93,28 +93,26 @@ class Reports:
 
     def samples(self, found: Totals) -> Iterator[Sample]:
         """The newest dataset's yield, the teachers' use and the exports' comparisons."""
+        datasets = [f"{dataset_dir(name)}/report.json" for name in found.ready_datasets]
+        exports = [f"{export_dir(name)}/{PARITY_FILE}" for name in found.completed_exports]
+        # What is named no more was deleted; this process lives for months.
+        self._read = {path: self._report(path) for path in (*datasets, *exports)}
         yields = [
-            YieldReport.model_validate(report)
-            for name in found.ready_datasets
-            if (report := self._report(f"{dataset_dir(name)}/report.json"))
+            YieldReport.model_validate(report) for path in datasets if (report := self._read[path])
         ]
-        parities = [
-            report
-            for name in found.completed_exports
-            if (report := self._report(f"{export_dir(name)}/{PARITY_FILE}"))
-        ]
+        parities = [report for path in exports if (report := self._read[path])]
         yield from _yield_of(yields[:1])
         yield from _teachers(yields)
         yield from _parity(parities)
 
     def _report(self, path: str) -> Any:
-        if path not in self._read:
-            try:
-                self._read[path] = self._storage.read_json(path)
-            except AIForgeError:
-                # It was deleted after the look at the database; the next look names it no more.
-                return None
-        return self._read[path]
+        if (known := self._read.get(path)) is not None:
+            return known
+        try:
+            return self._storage.read_json(path)
+        except AIForgeError:
+            # It was deleted after the look at the database; the next look names it no more.
+            return None
 
 
 def _yield_of(newest: Iterable[YieldReport]) -> Iterator[Sample]:

@@ -75,9 +75,27 @@ def save(state: TrainState, directory: Path) -> None:
     for name in (TENSORS, META):
         with (partial / name).open("rb") as stream:
             os.fsync(stream.fileno())
+    _exchange(partial, directory)
+
+
+def _exchange(made: Path, directory: Path) -> None:
+    """Put what was made into place; a kill at any point leaves one that ``load`` finds."""
+    previous = _previous(directory)
+    shutil.rmtree(previous, ignore_errors=True)
     if directory.exists():
-        shutil.rmtree(directory)
-    partial.replace(directory)
+        directory.replace(previous)
+    made.replace(directory)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def _previous(directory: Path) -> Path:
+    return directory.with_name(f".{directory.name}.previous")
+
+
+def find(directory: Path) -> Path | None:
+    """Where the checkpoint of a directory is, if there is one."""
+    places = (directory, _previous(directory))
+    return next((place for place in places if (place / META).exists()), None)
 
 
 def load(directory: Path, expected: dict[str, Any] | None = None) -> TrainState:
@@ -91,8 +109,10 @@ def load(directory: Path, expected: dict[str, Any] | None = None) -> TrainState:
         NotFound: There is no checkpoint.
         Conflict: It belongs to another plan.
     """
-    if not (directory / META).exists():
+    found = find(directory)
+    if found is None:
         raise NotFound(f"{directory} holds no checkpoint.", code="checkpoint_not_found")
+    directory = found
     head = json.loads((directory / META).read_text(encoding="utf-8"))
     for key, value in (expected or {}).items():
         if head["meta"].get(key) != value:

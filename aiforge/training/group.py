@@ -63,7 +63,9 @@ class GroupSession:
     @contextmanager
     def restore(self) -> Iterator[Path | None]:
         """The checkpoint that ``keep`` wrote last."""
-        yield self.directory if self.directory.exists() else None
+        from aiforge.training import checkpoint
+
+        yield checkpoint.find(self.directory) and self.directory
 
     def keep(self, state: TrainState | None, step: int) -> None:
         """Replace the checkpoint."""

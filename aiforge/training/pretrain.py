@@ -206,7 +206,7 @@ def _run(
     engine = LocalEngine(CausalLoss(model), lambda named: _optimizers(recipe, named))
     meta = {"recipe": asdict(recipe)}
     directory, start = work / "checkpoint", 0
-    if directory.exists():
+    if checkpoint.find(directory):
         state = checkpoint.load(directory, meta)
         engine.import_state(state.tensors)
         start = state.step

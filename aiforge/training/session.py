@@ -67,7 +67,7 @@ class LocalSession:
     @contextmanager
     def restore(self) -> Iterator[Path | None]:
         """The checkpoint that ``keep`` wrote last."""
-        yield self.directory if self.directory.exists() else None
+        yield checkpoint.find(self.directory) and self.directory
 
     def keep(self, state: TrainState | None, step: int) -> None:
         """Replace the checkpoint."""

@@ -7,17 +7,15 @@ prints what happened, with the seconds.
 from __future__ import annotations
 
 import re
-import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from machines import Machine, Machines
-from moto.server import ThreadedMotoServer
+from prose import NOUNS, module
 
 from aiforge.client import AIForge
 
@@ -37,26 +35,6 @@ TRAINING: dict[str, Any] = {
 LOST_AT = 45
 """Five steps after a checkpoint, of which there is one every twenty."""
 
-VERBS = ("count", "sort", "merge", "drop", "rank", "weigh", "label", "group")
-NOUNS = ("apples", "bridges", "clouds", "drums", "engines", "forests", "gates", "hills")
-
-
-def module(name: str) -> str:
-    """A module of documented functions."""
-    functions = [
-        f'''
-        def {verb}_{name}({name}: list[int], amount: int = {number}) -> int:
-            """{verb.capitalize()} the {name} and return how many of them were left.
-
-            Items below {number} are not counted, since the {name} of {verb}s come from outside.
-            """
-            left = [item for item in {name} if item >= amount + {number}]
-            return len(left) * {number}
-        '''
-        for number, verb in enumerate(VERBS, start=len(name))
-    ]
-    return f'"""Work on {name}."""\n' + "\n".join(map(textwrap.dedent, functions))
-
 
 def told(text: str) -> None:
     print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
@@ -70,25 +48,6 @@ def until(what: str, look: Callable[[], Any]) -> Any:
             return found
         time.sleep(0.1)
     raise AssertionError(f"{what} did not come within {PATIENCE:g} seconds")
-
-
-@pytest.fixture
-def object_store() -> Iterator[dict[str, str]]:
-    """Variables that have machines keep their files in a real HTTP server that behaves as S3."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-    client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys)
-    client.create_bucket(Bucket="forge")
-    yield {
-        **{name.upper(): value for name, value in keys.items()},
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": url,
-        "AIFORGE_STORAGE_URI": "s3://forge/two-nodes",
-    }
-    server.stop()
 
 
 @dataclass(frozen=True)
@@ -112,7 +71,10 @@ SCENES = {
 
 @pytest.fixture
 def machines(scene: Scene, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machines]:
-    variables = request.getfixturevalue("object_store") if scene.on_s3 else {}
+    variables: dict[str, str] = {}
+    if scene.on_s3:
+        store = request.getfixturevalue("object_store")
+        variables = {**store.environment, "AIFORGE_STORAGE_URI": store.uri}
     machines = Machines(tmp_path / "home", variables)
     yield machines
     machines.stop()

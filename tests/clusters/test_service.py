@@ -14,8 +14,9 @@ import httpx
 import pytest
 import yaml
 from machines import Machines
+from prose import NOUNS, module
 from test_manifests import the
-from test_node_loss import NOUNS, module, told, until
+from test_node_loss import told, until
 
 from aiforge.client import AIForge
 from aiforge.errors import Unauthenticated

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import textwrap
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import httpx
 import psutil
 import pytest
 from harness import Platform, aiforge, free_port
+from prose import NOUNS, module
 
 from aiforge.client import AIForge
 from aiforge.runtime import cluster
@@ -34,27 +34,9 @@ train:
 """
 
 
-def module(name: str) -> str:
-    """A small Python module whose functions differ from those of other modules."""
-    functions = [
-        f'''
-        def {verb}_{name}({name}: list[int], amount: int = {number}) -> int:
-            """{verb.capitalize()} the {name} and return how many of them were left.
-
-            Items below {number} are not counted, since the {name} of {verb}s come from outside.
-            """
-            left = [item for item in {name} if item >= amount + {number}]
-            return len(left) * {number}
-        '''
-        for number, verb in enumerate(("count", "sort", "merge", "drop", "rank"), start=len(name))
-    ]
-    return f'"""Work on {name}."""\n' + "\n".join(map(textwrap.dedent, functions))
-
-
 @pytest.fixture
 def repository(make_repository: Callable[[Mapping[str, str | bytes]], Path]) -> Path:
-    names = ("apples", "bridges", "clouds", "drums", "engines", "forests", "gates", "hills")
-    files = {f"pkg/{name}.py": module(name) for name in names}
+    files = {f"pkg/{name}.py": module(name, functions=5) for name in NOUNS}
     files["README.md"] = "# Small\n\n## Use\n\nCall `count_apples` with a list of apples.\n"
     return make_repository(files)
 

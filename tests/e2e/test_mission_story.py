@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 import random
-import textwrap
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import prose
 import psutil
 import pytest
 from harness import Platform
+from prose import module
 
 from aiforge.client import AIForge
 from aiforge.runtime import cluster
@@ -40,28 +41,10 @@ RAFT = {
 }
 PATIENCE = 600.0
 
-VERBS = ("count", "sort", "merge", "drop", "rank", "weigh", "label", "group")
 NOUNS = (
-    *("apples", "bridges", "clouds", "drums", "engines", "forests", "gates", "hills"),
+    *prose.NOUNS,
     *("islands", "jackets", "kettles", "lanterns", "markets", "needles", "oceans", "pencils"),
 )
-
-
-def module(name: str) -> str:
-    """A module of documented functions in the style of all others."""
-    functions = [
-        f'''
-        def {verb}_{name}({name}: list[int], amount: int = {number}) -> int:
-            """{verb.capitalize()} the {name} and return how many of them were left.
-
-            Items below {number} are not counted, since the {name} of {verb}s come from outside.
-            """
-            left = [item for item in {name} if item >= amount + {number}]
-            return len(left) * {number}
-        '''
-        for number, verb in enumerate(VERBS, start=len(name))
-    ]
-    return f'"""Work on {name}."""\n' + "\n".join(map(textwrap.dedent, functions))
 
 
 def strange_module(seed: int) -> str:

@@ -16,7 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 from harness import aiforge, free_port
-from test_first_light import RECIPE, module
+from prose import NOUNS, module
+from test_first_light import RECIPE
 
 from aiforge.settings import Settings
 from aiforge.storage import Storage
@@ -58,8 +59,7 @@ def test_everything_works_on_an_object_store(
     make_repository: Callable[[Mapping[str, str | bytes]], Path],
     tmp_path: Path,
 ) -> None:
-    names = ("apples", "bridges", "clouds", "drums", "engines", "forests", "gates", "hills")
-    repository = make_repository({f"pkg/{name}.py": module(name) for name in names})
+    repository = make_repository({f"pkg/{name}.py": module(name, functions=5) for name in NOUNS})
     recipe, home, port = tmp_path / "recipe.yaml", tmp_path / "home", free_port()
     recipe.write_text(RECIPE)
     try:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from buckets import ObjectStore
 from export_jobs import carry_out, completed_job, queue
 from wide_models import make_adapter
 
@@ -21,32 +20,12 @@ from aiforge.state.store import Store
 from aiforge.storage import Storage, export_dir
 
 pytest.importorskip("llama_cpp")
-boto3 = pytest.importorskip("boto3")
-server = pytest.importorskip("moto.server")
-
-BUCKET = "aiforge-exports"
 
 
-@pytest.fixture
-def object_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """URI of a bucket on a real HTTP server that behaves as S3 does."""
-    threaded = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    threaded.start()
-    host, port = threaded.get_host_and_port()
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-    }.items():
-        monkeypatch.setenv(name, value)
-    boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"]).create_bucket(Bucket=BUCKET)
-    yield f"s3://{BUCKET}/forge"
-    threaded.stop()
-
-
-def test_an_export_is_made_here_and_published_there(object_store: str, tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path / "home", storage_uri=object_store)
+def test_an_export_is_made_here_and_published_there(
+    object_store: ObjectStore, tmp_path: Path
+) -> None:
+    settings = Settings(home=tmp_path / "home", storage_uri=object_store.uri)
     storage = Storage(settings.resolved_storage_uri)
     adapter = make_adapter(resolve_base_model("forge-tiny", settings), tmp_path / "adapter", 0.02)
     store = Store(settings.resolved_database_url)
@@ -55,7 +34,7 @@ def test_an_export_is_made_here_and_published_there(object_store: str, tmp_path:
     done = carry_out(state, settings, queue(state, job_id, "q4_k_m"))
     assert (done.status, done.error) == (ExportStatus.COMPLETED, None)
     target = export_dir(done.export_id)
-    assert done.output_path == f"{object_store}/{target}/model.gguf"
+    assert done.output_path == f"{object_store.uri}/{target}/model.gguf"
     assert storage.names(target) == ["model.gguf", "parity.json"]
     content = b"".join(storage.pieces(f"{target}/model.gguf", 0, done.size or 0))
     assert hashlib.sha256(content).hexdigest() == done.sha256

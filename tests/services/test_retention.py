@@ -6,12 +6,13 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from buckets import ObjectStore
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -235,28 +236,8 @@ def test_a_kill_in_the_middle_leaves_nothing_that_looks_whole(
     assert world.storage.names("sources/src-1/snapshots") == []
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
-    """A storage on a real HTTP server that behaves as S3 does."""
-    boto3 = pytest.importorskip("boto3")
-    server = pytest.importorskip("moto.server")
-    threaded = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    threaded.start()
-    host, port = threaded.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": endpoint,
-    }.items():
-        monkeypatch.setenv(name, value)
-    boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket="forge")
-    yield Storage("s3://forge/below")
-    threaded.stop()
-
-
-def test_an_object_store_is_collected_too(bucket: Storage) -> None:
+def test_an_object_store_is_collected_too(object_store: ObjectStore) -> None:
+    bucket = Storage(object_store.uri)
     paths = [
         f"{layout.snapshot_dir('src-1', 'r1')}/manifest.json",
         f"{layout.snapshot_dir('src-1', 'r2')}/manifest.json",
