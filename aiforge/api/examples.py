@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from aiforge.schemas.artifacts import VEGA_LITE
+
 Example = dict[str, Any]
 
 MOMENT = "2026-01-15T10:00:00.000Z"
@@ -295,7 +297,7 @@ ARTIFACT: Example = {
 }
 
 CHART: Example = {
-    "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+    "$schema": VEGA_LITE,
     "data": {"values": [{"version": 1, "perplexity": 12.3}, {"version": 2, "perplexity": 11.8}]},
     "mark": "line",
     "encoding": {

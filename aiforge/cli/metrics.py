@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aiforge.cli.frame import Cli, command, group
+from aiforge.cli.installation import Home, installed, local_settings
 from aiforge.cli.output import duration, facts, size
-from aiforge.cli.platform import Home, installed, local_settings
 from aiforge.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:

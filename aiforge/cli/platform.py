@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import shlex
 import signal
 import time
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aiforge.cli.frame import Cli, ExitCode, command, leave
+from aiforge.cli.installation import Home, Port, installed, local_settings
 from aiforge.cli.output import duration, facts, size
-from aiforge.errors import InvalidInput, Unavailable
+from aiforge.errors import Unavailable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,16 +21,6 @@ if TYPE_CHECKING:
     from aiforge.cli.demo import Demo
     from aiforge.runtime.cluster import ClusterInfo
     from aiforge.settings import Settings
-
-Home = Annotated[
-    Path | None,
-    typer.Option(
-        "--home",
-        envvar="AIFORGE_HOME",
-        help="Directory of database, files and logs; ~/.aiforge unless set.",
-    ),
-]
-Port = Annotated[int | None, typer.Option("--port", envvar="AIFORGE_PORT", help="Port of the API.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -259,22 +249,6 @@ def _start(settings: Settings, console: Console) -> ClusterInfo | None:
     return info
 
 
-def installed(module: str) -> Any:
-    """A module of the platform, which an installation of the client alone lacks.
-
-    Raises:
-        Unavailable: It needs what is not installed (``platform_not_installed``).
-    """
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise Unavailable(
-            f"This installation is the client alone ({error.name} is missing): "
-            "pip install 'aiforge[platform]'.",
-            code="platform_not_installed",
-        ) from error
-
-
 def _application(settings: Settings) -> Any:
     from aiforge.api.app import build
 
@@ -306,43 +280,6 @@ def _where(
 def _without_password(url: str) -> str:
     head, at, tail = url.rpartition("@")
     return f"{head.split('://')[0]}://…@{tail}" if at else url
-
-
-def local_settings(home: Path | None, port: int | None, root: str | None = None) -> Settings:
-    """The settings of the platform on this machine, from variables and options.
-
-    Args:
-        root: A repository that a development platform may read beside the working directory.
-
-    Raises:
-        InvalidInput: A value is not acceptable.
-    """
-    from pydantic import ValidationError
-
-    from aiforge.settings import Settings
-
-    given: dict[str, Any] = {}
-    if home is not None:
-        given["home"] = home.expanduser()
-    if port is not None:
-        given["port"] = port
-    try:
-        settings = Settings(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "AIFORGE_" + "_".join(map(str, first["loc"])).upper()
-        raise InvalidInput(f"{name}: {first['msg']}.", code="bad_settings") from error
-    if settings.env == "development":
-        settings.source_roots = [*settings.source_roots, *_own_roots(root)]
-    return settings
-
-
-def _own_roots(root: str | None) -> list[Path]:
-    """Who starts a development platform may have it read where they are."""
-    places = [Path.cwd()]
-    if root is not None and Path(root).is_dir():
-        places.append(Path(root))
-    return list(dict.fromkeys(place.resolve() for place in places))
 
 
 def _repository(source: str) -> str:

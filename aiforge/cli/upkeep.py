@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aiforge.cli.frame import Cli, command
+from aiforge.cli.installation import Home, installed, local_settings
 from aiforge.cli.output import duration, facts, size, table
-from aiforge.cli.platform import Home, installed, local_settings
 from aiforge.errors import Conflict
 
 if TYPE_CHECKING:

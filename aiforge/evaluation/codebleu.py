@@ -27,7 +27,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from aiforge.evaluation.dataflow import RULES, data_flow
+from aiforge.evaluation.dataflow import data_flow
+from aiforge.evaluation.dataflow_rules import RULES
 from aiforge.languages import parse
 
 if TYPE_CHECKING:

@@ -6,10 +6,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from aiforge.schemas.artifacts import VEGA_LITE
 from aiforge.schemas.jobs import ValidationMetrics
 from aiforge.schemas.validations import LOWER_IS_BETTER, METRICS, GatePolicy, GateVerdict
-
-VEGA_LITE = "https://vega.github.io/schema/vega-lite/v5.json"
 
 TITLES: Mapping[str, str] = {
     "codebleu": "CodeBLEU",

@@ -1,7 +1,6 @@
 """llama.cpp through llama-cpp-python: load a GGUF, tokenize, logits, generate, quantize.
 
-The one place that imports ``llama_cpp``. Its public C interface is called, since its Python
-classes allocate logits for a whole context. The library is imported when it is first needed.
+Its public C interface is called, since its Python classes allocate logits for a whole context.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from aiforge.errors import Failure, InvalidInput, Unavailable
+from aiforge.modeling import llama_library
 from aiforge.modeling.text_stream import TextStream
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ class Piece:
 def is_available() -> bool:
     """Whether llama-cpp-python can be used here."""
     try:
-        _library()
+        llama_library.load()
     except Unavailable:
         return False
     return True
@@ -86,7 +85,7 @@ def require_available() -> None:
     Raises:
         Unavailable: It is not installed, or cannot be loaded (``llama_cpp_missing``).
     """
-    _library()
+    llama_library.load()
 
 
 def quantize(source: Path, target: Path, file_type: str, *, threads: int | None = None) -> None:
@@ -101,18 +100,19 @@ def quantize(source: Path, target: Path, file_type: str, *, threads: int | None 
     Raises:
         Failure: llama.cpp refused; the partial target is removed.
     """
-    library = _library()
+    library = llama_library.load()
     parameters = library.llama_model_quantize_default_params()
     parameters.ftype = FILE_TYPES[file_type]
     parameters.nthread = threads or _threads()
-    _last_error.clear()
+    llama_library.forget_errors()
     code = library.llama_model_quantize(
         os.fsencode(source), os.fsencode(target), ctypes.byref(parameters)
     )
     if code != 0 or not target.is_file():
         target.unlink(missing_ok=True)
         raise Failure(
-            f"llama.cpp could not quantize to {file_type}: {_reason()}.", code="quantize_failed"
+            f"llama.cpp could not quantize to {file_type}: {llama_library.reason()}.",
+            code="quantize_failed",
         )
 
 
@@ -140,18 +140,19 @@ class GgufModel:
         vocabulary_only: bool = False,
         threads: int | None = None,
     ) -> None:
-        self._library = library = _library()
+        self._library = library = llama_library.load()
         self._model: Any = None
         self._context: Any = None
         self._batch: Any = None
         self._lock = threading.Lock()
         parameters = library.llama_model_default_params()
         parameters.vocab_only = vocabulary_only
-        _last_error.clear()
+        llama_library.forget_errors()
         self._model = library.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self._model:
             raise Failure(
-                f"llama.cpp cannot load {path.name}: {_reason()}.", code="gguf_unreadable"
+                f"llama.cpp cannot load {path.name}: {llama_library.reason()}.",
+                code="gguf_unreadable",
             )
         self._vocabulary = library.llama_model_get_vocab(self._model)
         self.vocabulary_size = int(library.llama_vocab_n_tokens(self._vocabulary))
@@ -172,8 +173,8 @@ class GgufModel:
         if not self._context:
             self.close()
             raise Failure(
-                f"llama.cpp cannot open a context of {self.context_length} tokens: {_reason()}. "
-                "Ask for a shorter one, or free memory.",
+                f"llama.cpp cannot open a context of {self.context_length} tokens: "
+                f"{llama_library.reason()}. Ask for a shorter one, or free memory.",
                 code="gguf_context_failed",
             )
         self._batch = library.llama_batch_init(parameters.n_batch, 0, 1)
@@ -380,55 +381,16 @@ class GgufModel:
             batch.n_seq_id[index] = 1
             batch.seq_id[index][0] = 0
             batch.logits[index] = every or index == len(tokens) - 1
-        _last_error.clear()
+        llama_library.forget_errors()
         if code := self._library.llama_decode(self._context, batch):
             raise Failure(
-                f"llama.cpp cannot evaluate the tokens (code {code}): {_reason()}.",
+                f"llama.cpp cannot evaluate the tokens (code {code}): {llama_library.reason()}.",
                 code="gguf_evaluation_failed",
             )
 
     def _output(self, index: int) -> NDArray[np.float32]:
         row = self._library.llama_get_logits_ith(self._context, index)
         return np.ctypeslib.as_array(row, shape=(self.vocabulary_size,)).copy()
-
-
-_last_error: list[str] = []
-"""What llama.cpp complained about since the list was cleared."""
-
-
-def _reason() -> str:
-    lines = [line.strip() for line in _last_error if line.strip()]
-    return lines[0].rstrip(".")[:300] if lines else "it gave no reason"
-
-
-@cache
-def _library() -> Any:
-    """The C interface, silenced."""
-    try:
-        import llama_cpp
-        from llama_cpp import llama_cpp as library
-    except (ImportError, OSError, RuntimeError) as error:
-        raise Unavailable(
-            f"llama.cpp cannot be loaded ({error}). Install it with "
-            "pip install 'aiforge[export]'; it needs a C++ compiler.",
-            code="llama_cpp_missing",
-            retryAfter=3600,
-        ) from error
-    # The callback must live as long as the library may call it.
-    library.llama_log_set(_take_log_line(llama_cpp), ctypes.c_void_p(0))
-    library.llama_backend_init()
-    return library
-
-
-@cache
-def _take_log_line(llama_cpp: Any) -> Any:
-    error_level = 4
-
-    def take(level: int, text: bytes, user_data: Any) -> None:
-        if level == error_level and len(_last_error) < 20:
-            _last_error.append(text.decode("utf-8", "replace"))
-
-    return llama_cpp.llama_log_callback(take)
 
 
 def _threads() -> int:

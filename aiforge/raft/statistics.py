@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aiforge.schemas.artifacts import VEGA_LITE
 from aiforge.schemas.datasets import StageYield, TeacherUse, YieldReport
 
-_SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 _SHOWN = 600
 _MEANING = {
     "groundedness": "quotes that stand word for word in the golden chunk",
@@ -70,7 +70,7 @@ def chart(name: str, report: YieldReport) -> dict[str, Any]:
         if value is not None
     ]
     return {
-        "$schema": _SCHEMA,
+        "$schema": VEGA_LITE,
         "title": f"How {name} was made",
         "vconcat": [
             _bars("Yield by stage", stages, "stage", "items", [s.stage for s in report.stages])

@@ -9,6 +9,9 @@ from aiforge.schemas.common import Timestamp, Wire
 ArtifactType = Literal["chart", "report", "log", "file"]
 """A Vega-Lite specification with its data, Markdown, plain text, or anything else."""
 
+VEGA_LITE = "https://vega.github.io/schema/vega-lite/v6.json"
+"""The ``$schema`` of every chart."""
+
 
 class Artifact(Wire):
     """What is known of an artifact beside its content.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aiforge.errors import Failure, Unavailable
-from aiforge.modeling import llama_cpp
+from aiforge.modeling import llama_cpp, llama_library
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_a_failed_quantization_leaves_nothing_behind(broken: Path, tmp_path: Pat
 
 
 def test_without_the_library_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    llama_cpp._library.cache_clear()
+    llama_library.load.cache_clear()
     monkeypatch.setitem(sys.modules, "llama_cpp", None)
     assert not llama_cpp.is_available()
     with pytest.raises(Unavailable, match=r"pip install 'aiforge\[export\]'") as refused:

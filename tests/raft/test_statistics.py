@@ -43,7 +43,7 @@ def test_the_chart_holds_its_data(write_snapshot: Write, run_build: Run) -> None
     result = run_build(write_snapshot(corpus_files()))
     spec = chart("zoo", result.report)
     json.dumps(spec)
-    assert spec["$schema"].endswith("vega-lite/v5.json")
+    assert spec["$schema"].endswith("vega-lite/v6.json")
     stages, kinds, components = (part["data"]["values"] for part in spec["vconcat"])
     for stage in result.report.stages:
         items = [row["items"] for row in stages if row["stage"] == stage.stage]

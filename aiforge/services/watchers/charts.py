@@ -7,11 +7,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from aiforge.schemas.artifacts import VEGA_LITE
 from aiforge.schemas.drifts import Drift, LossEstimate
 from aiforge.schemas.models import Model
 from aiforge.services.watchers.base import Attachment
-
-VEGA_LITE = "https://vega.github.io/schema/vega-lite/v6.json"
 
 
 def chart(
