@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -162,7 +162,10 @@ class Settings(BaseSettings):
     """What ``aiforge gc`` keeps; in ``AIFORGE_RETENTION`` as JSON."""
 
     ray_address: str | None = None
-    """An existing Ray cluster (``auto`` or ``host:port``); a local one is started when absent."""
+    """An existing Ray cluster (``auto`` or ``host:port``); a local one is started when absent.
+
+    ``local`` is the same as absent.
+    """
 
     cluster_limits: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """What the cluster's autoscaler can grow it to, by Ray's names (``CPU``, ``GPU``,
@@ -170,6 +173,12 @@ class Settings(BaseSettings):
 
     namespace: str = "aiforge"
     """Ray namespace of the platform's actors."""
+
+    @field_validator("ray_address")
+    @classmethod
+    def _local_is_none(cls, value: str | None) -> str | None:
+        # A file of configs/platform names a cluster, and a variable cannot say null.
+        return None if value in ("", "local") else value
 
     @classmethod
     def settings_customise_sources(

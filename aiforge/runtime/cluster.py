@@ -30,6 +30,7 @@ from aiforge.settings import Settings
 CLUSTER_ID = "AIFORGE_CLUSTER_ID"
 START_SECONDS = 120.0
 STOP_SECONDS = 2.0
+LOOKS = 5
 
 
 class ClusterInfo(BaseModel):
@@ -141,7 +142,11 @@ def remove_leftovers(settings: Settings) -> bool:
     info = read_info(settings)
     if info is None:
         return False
-    end_processes(processes_of(info.id))
+    # A raylet that is told to end replaces a worker that ended before it: look again.
+    for _ in range(LOOKS):
+        if not (found := processes_of(info.id)):
+            break
+        end_processes(found)
     shutil.rmtree(info.temp_dir, ignore_errors=True)
     info_file(settings).unlink(missing_ok=True)
     return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 APPLICATION = "aiforge"
 READY_SECONDS = 120.0
+CONNECT_SECONDS = 10.0
 
 Progress = Callable[[str], None]
 
@@ -121,7 +123,7 @@ def connect(settings: Settings) -> None:
     """Make this process a driver of the platform's Ray cluster.
 
     Raises:
-        Unavailable: No cluster runs.
+        Unavailable: No cluster runs (``platform_not_running``, ``ray_not_reachable``).
     """
     address = settings.ray_address or _own_cluster()
     if not address:
@@ -135,13 +137,39 @@ def connect(settings: Settings) -> None:
         _prepare_environment(settings)
     import ray
 
-    ray.init(
-        address=address,
-        namespace=settings.namespace,
-        log_to_driver=False,
-        logging_level="ERROR",
-        ignore_reinit_error=True,
-    )
+    try:
+        if settings.ray_address:
+            _require_listening(settings.ray_address)
+        ray.init(
+            address=address,
+            namespace=settings.namespace,
+            log_to_driver=False,
+            logging_level="ERROR",
+            ignore_reinit_error=True,
+        )
+    except ConnectionError as error:
+        raise Unavailable(
+            f"No Ray cluster answers at {address!r}. Start one (`ray start --head`), name another "
+            "by AIFORGE_RAY_ADDRESS, or set AIFORGE_RAY_ADDRESS=local and `aiforge up` starts its "
+            "own on this machine.",
+            code="ray_not_reachable",
+        ) from error
+
+
+def _require_listening(address: str) -> None:
+    """Ray itself tries for minutes and tells the terminal of each attempt."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        return
+    deadline = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+            return
+        except OSError as error:
+            if time.monotonic() >= deadline:
+                raise ConnectionError(str(error)) from error
+            time.sleep(0.5)
 
 
 def open_services(settings: Settings) -> Services:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from front import SECRET
 from pydantic import SecretStr
 
-from aiforge.errors import InvalidInput
+from aiforge.errors import InvalidInput, Unavailable
 from aiforge.runtime import cluster, platform
 from aiforge.services.startup import require_safe
 from aiforge.settings import Settings
@@ -108,3 +109,26 @@ def test_a_signing_key_shows_in_no_text_and_no_command_line() -> None:
     assert "hunter2-pass" not in f"{settings} {settings!r}"
     # Processes of the cluster need it; their environment is readable by their own user alone.
     assert cluster.platform_environment(settings)["AIFORGE_JWT_SECRET"] == SECRET
+
+
+@pytest.mark.parametrize("value", ["local", ""])
+def test_production_may_start_a_cluster_of_its_own(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIFORGE_ENV", "production")
+    assert Settings().ray_address == "auto"
+    monkeypatch.setenv("AIFORGE_RAY_ADDRESS", value)
+    assert Settings().ray_address is None
+
+
+def test_a_cluster_that_is_not_there_is_named_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "CONNECT_SECONDS", 0.1)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{deaf.getsockname()[1]}"
+        settings = Settings(home=tmp_path, ray_address=address)
+        with pytest.raises(Unavailable, match="AIFORGE_RAY_ADDRESS=local") as refused:
+            platform.connect(settings)
+    assert refused.value.code == "ray_not_reachable"
