@@ -25,7 +25,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 _HEADER = struct.Struct("!IQ")
 _CREDENTIALS = struct.Struct("3i")
@@ -99,12 +99,13 @@ class _Framed(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        if _user_of(transport.get_extra_info("socket")) != os.getuid():
+        # uvloop's transports, which Ray's processes have, are of no class of asyncio's.
+        opened = cast("asyncio.Transport", transport)
+        if _user_of(opened.get_extra_info("socket").fileno()) != os.getuid():
             _log.warning("A process of another user wanted to connect.")
-            transport.abort()
+            opened.abort()
             return
-        self.transport = transport
+        self.transport = opened
 
     def data_received(self, data: bytes) -> None:
         if self.transport is None:
@@ -133,8 +134,10 @@ class _Framed(asyncio.Protocol):
             self.transport.write(_HEADER.pack(len(content), call) + content)
 
 
-def _user_of(connection: socket.socket) -> int:
-    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+def _user_of(descriptor: int) -> int:
+    """Who is at the other end of a socket, which the event loop goes on owning."""
+    with socket.socket(fileno=os.dup(descriptor)) as connection:
+        found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     return int(_CREDENTIALS.unpack(found)[1])
 
 

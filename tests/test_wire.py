@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from aiforge import wire
 from aiforge.errors import NotFound
@@ -38,9 +39,13 @@ def _sockets_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         yield
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return wire.address("test", str(tmp_path))
+@pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy])
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """Where both ends meet, on the event loop of a plain process and on that of Ray's."""
+    before = asyncio.get_event_loop_policy()
+    asyncio.set_event_loop_policy(request.param())
+    yield wire.address("test", str(tmp_path))
+    asyncio.set_event_loop_policy(before)
 
 
 async def doubled_later(value: int) -> int:
@@ -133,7 +138,7 @@ def test_another_user_is_not_read_from(path: Path, monkeypatch: pytest.MonkeyPat
 def test_the_kernel_tells_who_is_at_the_other_end() -> None:
     one, other = socket.socketpair(socket.AF_UNIX)
     with one, other:
-        assert wire._user_of(one) == os.getuid()
+        assert wire._user_of(one.fileno()) == os.getuid()
 
 
 def test_a_directory_that_others_may_enter_is_not_used(

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from aiforge.services.limits import Bucket
+from aiforge.services.limits import Bucket, Verdict
 from aiforge.settings import Settings
+from aiforge.wire import Line
 
 pytestmark = pytest.mark.cluster
 
@@ -50,6 +51,24 @@ def replica_of(settings: Settings) -> Any:
             return [None if verdict is None else verdict.allowed for verdict in found]
 
     return ray.remote(Replica).options(num_cpus=0).remote(settings)
+
+
+def test_a_replica_asks_the_limiter_over_the_wire(namespace: str) -> None:
+    import ray
+
+    from aiforge.runtime import limiter
+
+    settings = Settings(namespace=namespace)
+
+    class Replica:
+        async def ask(self) -> Verdict:
+            line = Line(limiter._address(str(settings.home), namespace))
+            verdict: Verdict = await line.call(("p", Bucket.READS, 3))
+            return verdict
+
+    ray.get(limiter.start(settings).judge.remote("p", Bucket.READS, 3))
+    replica = ray.remote(Replica).options(num_cpus=0).remote()
+    assert ray.get(replica.ask.remote()).remaining == 1
 
 
 def test_four_replicas_let_exactly_the_quota_pass_and_survive_the_limiter(namespace: str) -> None:
