@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from aiforge.cli.frame import Cli, command
+from aiforge.cli.output import printable
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +50,7 @@ def chat(
         text = ""
         for chunk in cli.forge.chat.stream(model, talk, **options):  # type: ignore[arg-type]
             for choice in chunk.choices:
-                print(choice.delta.content or "", end="", flush=True)
+                print(printable(choice.delta.content or ""), end="", flush=True)
                 text += choice.delta.content or ""
         print()
         if prompt:

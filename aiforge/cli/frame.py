@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, NoReturn, ParamSp
 
 import typer
 
+from aiforge.cli.output import printable
 from aiforge.errors import AIForgeError
 
 if TYPE_CHECKING:
@@ -77,11 +78,11 @@ class Cli:
     @functools.cached_property
     def console(self) -> Console:
         """Where text for people goes: stdout, or stderr where stdout carries JSON."""
-        from rich.console import Console
+        from aiforge.cli.terminal import Terminal
 
         stream = sys.stderr if self.as_json else sys.stdout
         width = None if stream.isatty() else 160
-        return Console(file=stream, width=width, highlight=False, soft_wrap=False)
+        return Terminal(file=stream, width=width, highlight=False, emoji=False)
 
     def say(self, text: str) -> None:
         """Tell a person something; programs that read JSON don't see it."""
@@ -100,7 +101,7 @@ class Cli:
             body = {"code": error.code, "message": error.message, "detail": error.detail}
             print(json.dumps({"error": body}, default=str), file=sys.stderr)
         else:
-            message = " ".join(error.message.split())
+            message = printable(" ".join(error.message.split()))
             typer.secho("error: ", fg=typer.colors.RED, err=True, nl=False)
             typer.echo(message, err=True)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aiforge.cli.frame import Cli, ExitCode, command, group, leave, to_json
-from aiforge.cli.output import ago, duration, facts, figure, table
+from aiforge.cli.output import ago, duration, facts, figure, printable, table
 from aiforge.cli.source import Limit, Offset
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def logs(
 ) -> None:
     """Print the end of a job's log."""
     found = cli.forge.jobs.logs(job_id, tail=tail)
-    cli.show(found, lambda console: print("\n".join(found.logs)))
+    cli.show(found, lambda console: print(printable("\n".join(found.logs))))
 
 
 @command(

@@ -11,6 +11,15 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
+_PICTURES: dict[int, int] = {
+    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
+    0x7F: 0x2421,
+    **dict.fromkeys(range(0x80, 0xA0), 0xFFFD),
+    **dict.fromkeys(
+        (0x200E, 0x200F, 0x061C, *range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD
+    ),
+}
+
 _COLOURS = {
     **dict.fromkeys(("completed", "ready", "synced", "healthy", "active", "approved"), "green"),
     **dict.fromkeys(("running", "generating", "syncing"), "cyan"),
@@ -18,6 +27,15 @@ _COLOURS = {
     **dict.fromkeys(("failed", "unhealthy", "rejected"), "red"),
     "cancelled": "magenta",
 }
+
+
+def printable(text: str) -> str:
+    """A text that came from elsewhere as a terminal may show it, tabs and line breaks kept.
+
+    Control characters would move the cursor, rename the window or answer in the person's name,
+    and marks of direction show other text than is there; pictures stand in their place.
+    """
+    return text.translate(_PICTURES)
 
 
 def table(
@@ -42,7 +60,7 @@ def rows(
     from rich.table import Table
     from rich.text import Text
 
-    found = [[read(item) for _, read in columns] for item in items]
+    found = [[printable(read(item)) for _, read in columns] for item in items]
     if not found:
         return Text(empty)
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -65,7 +83,7 @@ def facts(pairs: Iterable[tuple[str, str | None]]) -> Callable[[Console], None]:
         grid.add_column(overflow="fold")
         for name, value in pairs:
             if value:
-                grid.add_row(name, Text(value, style=_COLOURS.get(value, "")))
+                grid.add_row(name, Text(printable(value), style=_COLOURS.get(value, "")))
         console.print(grid)
 
     return render

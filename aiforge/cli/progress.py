@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from aiforge.cli.output import duration, size
+from aiforge.cli.output import duration, printable, size
 from aiforge.errors import Cancelled, Failure
 
 if TYPE_CHECKING:
@@ -191,4 +191,4 @@ def job_figures(metrics: JobMetrics) -> str:
 
 def log_line(data: dict[str, Any]) -> str:
     """A log line of an event, as ``job logs`` prints it."""
-    return f"[{str(data.get('level', 'info')).upper()}] {data.get('message', '')}"
+    return printable(f"[{str(data.get('level', 'info')).upper()}] {data.get('message', '')}")
