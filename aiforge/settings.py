@@ -153,7 +153,8 @@ class Settings(BaseSettings):
     """Largest request body that an upload may have."""
 
     sync_seconds: float | None = Field(default=None, ge=60)
-    """How long after its last sync a repository is synced again by itself; never when absent."""
+    """How long after its last sync a source that has no interval of its own is synced again by
+    itself; never when absent."""
 
     disk_reserve_bytes: int = Field(default=1 << 30, ge=0)
     """Free space that must remain under ``home`` for a run to be admitted."""

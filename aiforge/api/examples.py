@@ -52,6 +52,7 @@ SOURCE: Example = {
     },
     "createdAt": MOMENT,
     "lastSyncedAt": MOMENT,
+    "syncSeconds": 900,
     "progress": 100.0,
     "error": None,
     "errorCode": None,
@@ -64,7 +65,10 @@ SOURCE_REQUEST: Example = {
     "name": "my-repo",
     "includePatterns": ["*.py"],
     "excludePatterns": ["tests/"],
+    "syncSeconds": 900,
 }
+
+SOURCE_UPDATE: Example = {"syncSeconds": 900}
 
 UPLOAD_FORM: Example = {
     "files": ["def add(a, b):\n    return a + b\n"],

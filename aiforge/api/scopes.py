@@ -82,6 +82,7 @@ RULES: Mapping[str, Rule] = {
     "GET /data-sources": Rule(_S.SOURCES_READ, _IN_SERVICE),
     "POST /data-sources": Rule(_S.SOURCES_WRITE, _IN_SERVICE),
     "GET /data-sources/{source_id}": Rule(_S.SOURCES_READ, _BY_ID),
+    "PATCH /data-sources/{source_id}": Rule(_S.SOURCES_WRITE, _BY_ID),
     "GET /data-sources/{source_id}/files": Rule(_S.SOURCES_READ, _BY_ID),
     "POST /data-sources/{source_id}/sync": Rule(_S.SOURCES_WRITE, _BY_ID),
     "DELETE /data-sources/{source_id}": Rule(_S.SOURCES_WRITE, _BY_ID),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aiforge.cli.frame import Cli, command, group
-from aiforge.cli.output import ago, facts, size, table
+from aiforge.cli.output import ago, duration, facts, size, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,7 @@ Offset = Annotated[int, typer.Option("--offset", help="Newest rows to leave out.
     aiforge source add https://github.com/owner/repository
     aiforge source add https://github.com/owner/repository --branch main -i '*.py' -x tests/
     aiforge source add ~/projects/mine            (a path that the server may read)
+    aiforge source add https://github.com/owner/repository --sync-every 15m
     aiforge source add --upload src/ notes.zip    (sends the files to the server)
     """,
 )
@@ -58,6 +60,10 @@ def add(
     branch: Annotated[str | None, typer.Option("--branch", help="Branch or tag to read.")] = None,
     include: Include = None,
     exclude: Exclude = None,
+    sync_every: Annotated[
+        str | None,
+        typer.Option("--sync-every", metavar="TIME", help="Read it again by itself: 15m, 2h, 1d."),
+    ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Don't wait until it is read.")
     ] = False,
@@ -66,6 +72,9 @@ def add(
     from aiforge.cli.progress import Display, follow_source
 
     patterns = {"include": include or [], "exclude": exclude or []}
+    sync_seconds = None if sync_every is None else _seconds(sync_every)
+    if upload and sync_every is not None:
+        raise typer.BadParameter("an upload does not change by itself; leave --sync-every out")
     if upload:
         with Display(cli.console, "Uploading") as display:
             source = cli.forge.sources.upload(
@@ -78,7 +87,9 @@ def add(
         raise typer.BadParameter("give one repository, or --upload to send files")
     else:
         url = _address(places[0])
-        source = cli.forge.sources.create_git(url, name=name, branch=branch, **patterns)
+        source = cli.forge.sources.create_git(
+            url, name=name, branch=branch, sync_seconds=sync_seconds, **patterns
+        )
     if not detach:
         source = follow_source(cli.forge, source.id, cli.console)
     cli.show(source, _details(source))
@@ -152,6 +163,27 @@ def sync(
     cli.show(source, _details(source))
 
 
+@command(
+    app,
+    "update",
+    examples="""
+    aiforge source update src-… --sync-every 15m
+    aiforge source update src-… --sync-every default    (as the platform's settings say)
+    """,
+)
+def update(
+    cli: Cli,
+    source_id: SourceId,
+    sync_every: Annotated[
+        str, typer.Option("--sync-every", metavar="TIME", help="15m, 2h, 1d, or default.")
+    ],
+) -> None:
+    """Change how often a source is read again by itself."""
+    seconds = None if sync_every == "default" else _seconds(sync_every)
+    source = cli.forge.sources.update(source_id, sync_seconds=seconds)
+    cli.show(source, _details(source))
+
+
 @command(app, "delete", examples="aiforge source delete src-…")
 def delete(cli: Cli, source_id: SourceId) -> None:
     """Delete a source; datasets that were built from it stay."""
@@ -163,6 +195,14 @@ def _address(place: str) -> str:
     """A path as the server needs it, absolute; a URL as it is."""
     path = Path(place).expanduser()
     return str(path.resolve()) if path.exists() else place
+
+
+def _seconds(text: str) -> int:
+    """A span of time as a person writes it."""
+    found = re.fullmatch(r"(\d+)\s*([smhd]?)", text.strip())
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is no time; write it as 15m, 2h or 1d")
+    return int(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
 
 
 def _commits(source: Source) -> str | None:
@@ -189,6 +229,7 @@ def _details(source: Source) -> Callable[[Console], None]:
             ("files", f"{source.file_count:,} read, {source.skipped_count:,} skipped"),
             ("size", size(source.total_bytes)),
             ("synced", ago(source.last_synced_at)),
+            ("syncs every", duration(source.sync_seconds) if source.sync_seconds else None),
             ("error", source.error),
         ]
     )

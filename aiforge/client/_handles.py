@@ -134,13 +134,14 @@ def _iterate_async(
 class _SourceActions:
     refresh = _update(sources.get)
     sync = _update(sources.sync)
+    update = _update(sources.update)
     wait = _update(sources.wait)
     files = _ask(sources.files)
     delete = _ask(sources.delete)
 
 
 class Source(SourceFields, _SyncHandle, _SourceActions):
-    """A data source; ``refresh``, ``sync`` and ``wait`` bring it up to date in place."""
+    """A data source; what changes or reads it brings it up to date in place."""
 
     _shown = ("name", "type", "status", "revision", "file_count", "skipped_count", "error")
 
@@ -148,13 +149,14 @@ class Source(SourceFields, _SyncHandle, _SourceActions):
 class _AsyncSourceActions:
     refresh = _update_async(sources.get)
     sync = _update_async(sources.sync)
+    update = _update_async(sources.update)
     wait = _update_async(sources.wait)
     files = _ask_async(sources.files)
     delete = _ask_async(sources.delete)
 
 
 class AsyncSource(SourceFields, _AsyncHandle, _AsyncSourceActions):
-    """A data source; ``refresh``, ``sync`` and ``wait`` bring it up to date in place."""
+    """A data source; what changes or reads it brings it up to date in place."""
 
     _shown = Source._shown
 

@@ -56,6 +56,7 @@ class Sources(_Resource):
     get = blocking(sources.get, Source.of)
     files = blocking(sources.files)
     sync = blocking(sources.sync, Source.of)
+    update = blocking(sources.update, Source.of)
     wait = blocking(sources.wait, Source.of)
     delete = blocking(sources.delete)
 
@@ -70,6 +71,7 @@ class AsyncSources(_AsyncResource):
     get = awaiting(sources.get, AsyncSource.of)
     files = awaiting(sources.files)
     sync = awaiting(sources.sync, AsyncSource.of)
+    update = awaiting(sources.update, AsyncSource.of)
     wait = awaiting(sources.wait, AsyncSource.of)
     delete = awaiting(sources.delete)
 

@@ -12,6 +12,8 @@ from aiforge.schemas.common import Request, Timestamp, Wire
 
 SourceType = Literal["git", "local", "upload"]
 Pattern = Annotated[str, Field(min_length=1, max_length=500)]
+SyncSeconds = Annotated[int, Field(ge=60, le=366 * 86_400)]
+"""Seconds between a source's syncs."""
 
 
 class SourceStatus(StrEnum):
@@ -31,6 +33,16 @@ class GitSourceRequest(Request):
     name: str | None = Field(default=None, min_length=1, max_length=200)
     include_patterns: list[Pattern] = Field(default_factory=list, max_length=500)
     exclude_patterns: list[Pattern] = Field(default_factory=list, max_length=500)
+    sync_seconds: SyncSeconds | None = None
+    """How long after a sync it is synced again by itself; as the platform's settings say when
+    absent."""
+
+
+class SourceUpdate(Request):
+    """``PATCH /data-sources/:id``."""
+
+    sync_seconds: SyncSeconds | None
+    """As in ``GitSourceRequest``."""
 
 
 class UploadFields(Request):
@@ -88,7 +100,11 @@ class SourceHistory(Wire):
 
 
 class Source(Wire):
-    """One data source; ``revision`` is the commit (or content hash) that was read last."""
+    """One data source; ``revision`` is the commit (or content hash) that was read last.
+
+    ``sync_seconds`` is how long after a sync it is synced again by itself; ``None`` is as the
+    platform's settings say. After a failure the time doubles with each further one, up to a day.
+    """
 
     id: str
     name: str
@@ -105,6 +121,7 @@ class Source(Wire):
     history: SourceHistory | None = None
     created_at: Timestamp
     last_synced_at: Timestamp | None = None
+    sync_seconds: int | None = None
     progress: float = 0.0
     error: str | None = None
     error_code: str | None = None

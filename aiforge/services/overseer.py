@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Iterable
 
 from aiforge.errors import AIForgeError, Unavailable
 from aiforge.schemas.missions import Decision, MissionDetail, MissionPolicy
-from aiforge.schemas.sources import SourceStatus
 from aiforge.services import artifacts, missions, outcomes_of, preflight
 from aiforge.services.context import Services
 from aiforge.services.execution import Executor
@@ -28,8 +27,6 @@ from aiforge.state import decisions, executions, jobs, proposals, sources
 from aiforge.state import missions as state
 from aiforge.state.schema import now
 from aiforge.state.store import RequestKey
-
-MOST_SOURCES = 500
 
 AUTOMATIC = "policy"
 """Who approves, where the policy of a project does."""
@@ -74,20 +71,14 @@ class Overseer:
             await self._guarded(self._measure(mission), f"The outcome of {mission.id}")
 
     async def _sync(self) -> None:
-        """Queue a sync of each repository whose last one is as old as the settings say."""
+        """Queue a sync of each source whose own interval, or that of the settings, is over."""
         seconds = self._services.settings.sync_seconds
-        if seconds is None:
-            return
-        found = await self._state.call(sources.page, MOST_SOURCES, 0)
-        for source in found.items:
-            last = source.last_synced_at
-            is_due = last is not None and (now() - last).total_seconds() >= seconds
-            if source.type != "upload" and source.status is SourceStatus.SYNCED and is_due:
-                # A repetition after a crash is the same sync; one that was asked for meanwhile is
-                # as good.
-                key = RequestKey(f"{source.id}:{last.isoformat() if last else ''}:scheduled")
-                queue = self._state.once(key).call(sources.sync, source.id, preflight.SYNC)
-                await self._guarded(queue, f"The sync of {source.id}")
+        for one in await self._state.call(sources.due, seconds, now()):
+            # A repetition after a crash is the same sync; one that was asked for meanwhile is as
+            # good.
+            key = RequestKey(f"{one.source_id}:{one.run_id}:scheduled")
+            queue = self._state.once(key).call(sources.sync, one.source_id, preflight.SYNC)
+            await self._guarded(queue, f"The sync of {one.source_id}")
 
     async def _ask(self, watcher: Watching, project: str, policy: MissionPolicy) -> None:
         if watcher.name not in policy.watchers:

@@ -14,6 +14,7 @@ from aiforge.schemas.sources import (
     Source,
     SourceCreated,
     SourceFile,
+    SourceUpdate,
     SyncStarted,
 )
 from aiforge.services import preflight
@@ -52,6 +53,7 @@ async def create_git(
         branch=request.branch,
         include_patterns=request.include_patterns,
         exclude_patterns=request.exclude_patterns,
+        sync_seconds=request.sync_seconds,
     )
     return await services.state.once(key).call(sources.create, new, preflight.SYNC)
 
@@ -137,6 +139,18 @@ async def sync(services: Services, source_id: str, key: RequestKey | None = None
     preflight.require_disk(services.settings, services.storage)
     run = await services.state.once(key).call(sources.sync, source_id, preflight.SYNC)
     return SyncStarted(job_id=run.id, message="Sync started")
+
+
+async def update(
+    services: Services, source_id: str, request: SourceUpdate, key: RequestKey | None = None
+) -> Source:
+    """Change how often a source is read again by itself.
+
+    Raises:
+        NotFound: There is no such source.
+        InvalidInput: It is an upload.
+    """
+    return await services.state.once(key).call(sources.update, source_id, request.sync_seconds)
 
 
 async def delete(services: Services, source_id: str, key: RequestKey | None = None) -> Message:

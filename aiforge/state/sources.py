@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -21,7 +22,7 @@ from sqlalchemy import (
     select,
 )
 
-from aiforge.errors import Conflict, NotFound
+from aiforge.errors import Conflict, InvalidInput, NotFound
 from aiforge.schemas.common import Listing, Wire, new_id
 from aiforge.schemas.runs import Resources, Run, RunKind
 from aiforge.schemas.sources import (
@@ -34,6 +35,9 @@ from aiforge.schemas.sources import (
 from aiforge.state import events, lifecycles, projects, runs
 from aiforge.state.ops import read, write
 from aiforge.state.schema import Json, Moment, metadata, now, to_model
+
+RETRY_SECONDS = 86_400.0
+"""Longest time after which a sync that fails is tried again, unless it is rarer by itself."""
 
 sources = Table(
     "sources",
@@ -57,6 +61,8 @@ sources = Table(
     Column("error_code", String(64)),
     Column("created_at", Moment, nullable=False),
     Column("last_synced_at", Moment),
+    Column("sync_seconds", Integer),
+    Column("sync_failures", Integer, nullable=False, default=0, server_default="0"),
     Index("ix_sources_status", "status", "id"),
 )
 
@@ -71,6 +77,7 @@ class NewSource(Wire):
     branch: str | None = None
     include_patterns: list[str]
     exclude_patterns: list[str]
+    sync_seconds: int | None = None
 
 
 class SyncOutcome(Wire):
@@ -82,6 +89,13 @@ class SyncOutcome(Wire):
     total_bytes: int
     snapshot: str
     history: SourceHistory | None = None
+
+
+class DueSync(Wire):
+    """A source that should be read again; ``run_id`` is the run that read it last, or tried to."""
+
+    source_id: str
+    run_id: str
 
 
 class Snapshot(Wire):
@@ -162,16 +176,25 @@ def synced(connection: Connection, run: Run, outcome: SyncOutcome) -> None:
         **outcome.model_dump(by_alias=False, exclude={"history"}),
         history=outcome.history and outcome.history.model_dump(mode="json"),
         last_synced_at=now(),
+        sync_failures=0,
     )
 
 
 def sync_stopped(connection: Connection, run: Run, error: str, code: str) -> None:
     """A sync failed or was cancelled; after a cancellation an earlier snapshot still stands."""
     row = _row(connection, run.resource_id)
-    if code == "cancelled" and row.snapshot is not None:
+    cancelled = code == "cancelled"
+    if cancelled and row.snapshot is not None:
         change(connection, run.resource_id, SourceStatus.SYNCED)
-    else:
-        change(connection, run.resource_id, SourceStatus.FAILED, error=error, error_code=code)
+        return
+    change(
+        connection,
+        run.resource_id,
+        SourceStatus.FAILED,
+        error=error,
+        error_code=code,
+        sync_failures=row.sync_failures + (not cancelled),
+    )
 
 
 _SOURCES = select(sources, runs.runs.c.progress).join_from(
@@ -207,6 +230,62 @@ def page(
     items = [to_model(Source, row) for row in connection.execute(query)]
     number = select(func.count()).select_from(sources).where(*owned)
     return Listing[Source](items=items, total=connection.execute(number).scalar_one())
+
+
+@read
+def due(connection: Connection, default_seconds: float | None, moment: datetime) -> list[DueSync]:
+    """The repositories and directories whose next sync is due, the longest due first.
+
+    The last attempt counts, and not the last success: what fails is tried again, ever more seldom.
+
+    Args:
+        default_seconds: Interval of the sources that have none of their own; never when absent.
+    """
+    attempted = runs.runs.c.finished_at
+    query = (
+        select(sources.c.id, sources.c.run_id, sources.c.sync_failures, attempted)
+        .add_columns(func.coalesce(sources.c.sync_seconds, default_seconds).label("interval"))
+        .join_from(sources, runs.runs, runs.runs.c.id == sources.c.run_id)
+        .where(sources.c.type != "upload", sources.c.status != SourceStatus.SYNCING)
+        .where(attempted.is_not(None))
+        .order_by(attempted)
+    )
+    return [
+        DueSync(source_id=row.id, run_id=row.run_id)
+        for row in connection.execute(query)
+        if row.interval is not None
+        and moment >= row.finished_at + _pause(float(row.interval), row.sync_failures)
+    ]
+
+
+def _pause(seconds: float, failures: int) -> timedelta:
+    """How long after an attempt the next one is due."""
+    if failures > 1:
+        longest = max(seconds, RETRY_SECONDS)
+        seconds = min(longest, seconds * 2.0 ** min(failures - 1, 32))
+    return timedelta(seconds=seconds)
+
+
+@write
+def update(connection: Connection, source_id: str, sync_seconds: int | None) -> Source:
+    """Change how often a source is read again by itself.
+
+    Raises:
+        NotFound: There is no such source.
+        InvalidInput: It is an upload, which stays as it was sent.
+    """
+    if sync_seconds is not None and _row(connection, source_id).type == "upload":
+        raise InvalidInput(
+            f"{source_id} was uploaded, and does not change by itself; upload it again instead.",
+            code="source_is_upload",
+            field="syncSeconds",
+            error="Must be null for an upload",
+        )
+    changed = sources.update().where(sources.c.id == source_id).values(sync_seconds=sync_seconds)
+    connection.execute(changed)
+    source = get(connection, source_id)
+    events.append(connection, "source.updated", source_id, syncSeconds=sync_seconds)
+    return source
 
 
 @read

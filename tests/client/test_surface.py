@@ -38,7 +38,7 @@ NAMES = [
 OPERATIONS = {
     "sources": {
         *("create_git", "create_local", "upload", "list", "get", "files", "sync", "wait"),
-        "delete",
+        *("update", "delete"),
     },
     "datasets": {"generate", "list", "get", "wait", "examples", "delete"},
     "jobs": {

@@ -50,8 +50,8 @@ def new_source(**changes: Any) -> sources.NewSource:
     return sources.NewSource(**(values | patterns | changes))
 
 
-def add_source(state: State) -> SourceCreated:
-    return state.call_sync(sources.create, new_source(), NONE)
+def add_source(state: State, **changes: Any) -> SourceCreated:
+    return state.call_sync(sources.create, new_source(**changes), NONE)
 
 
 def finish(state: State, run_id: str, result: dict[str, Any]) -> Run:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel, ValidationError
 
 from aiforge.api import examples, multipart, pagination
@@ -20,6 +20,7 @@ from aiforge.schemas.sources import (
     Source,
     SourceCreated,
     SourceFile,
+    SourceUpdate,
     SyncStarted,
     UploadFields,
 )
@@ -146,6 +147,19 @@ def _parse(model: type[Model], given: bytes | dict[str, str]) -> Model:
 async def get_data_source(ctx: Ctx, source_id: SourceId) -> Source:
     """Get a data source, with the progress of its sync."""
     return await sources.get(ctx, source_id)
+
+
+@router.patch(
+    "/data-sources/{source_id}", responses=answers(examples.SOURCE, 400, 404, 409, 413, 415, 422)
+)
+async def update_data_source(
+    ctx: Ctx,
+    source_id: SourceId,
+    body: Annotated[SourceUpdate, Body(examples=[examples.SOURCE_UPDATE])],
+    key: Key,
+) -> Source:
+    """Change how often a data source is read again by itself."""
+    return await sources.update(ctx, source_id, body, key)
 
 
 @router.get(

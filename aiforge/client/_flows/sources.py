@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from aiforge.client._files import Progress, plan_upload
-from aiforge.client._flow import Flow
+from aiforge.client._flow import Call, Flow, Send
 from aiforge.client._flows.common import (
     Page,
+    decode,
     fetch,
     fetch_page,
     given,
@@ -33,6 +34,7 @@ def create_git(
     name: str | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    sync_seconds: int | None = None,
 ) -> Flow[Source]:
     """Register a git repository; the platform begins to read it at once.
 
@@ -41,11 +43,13 @@ def create_git(
         branch: Branch or tag; the repository's default branch when absent.
         include: Patterns in gitignore syntax of the files to read; all when empty.
         exclude: Patterns of files to leave out.
+        sync_seconds: How long after a sync it is read again by itself; as the platform's settings
+            say when absent.
 
     Raises:
         InvalidInput: The URL is not one that the platform reads from.
     """
-    return _create("git", url, branch, name, include, exclude)
+    return _create("git", url, branch, name, include, exclude, sync_seconds)
 
 
 def create_local(
@@ -54,9 +58,11 @@ def create_local(
     name: str | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    sync_seconds: int | None = None,
 ) -> Flow[Source]:
     """Register a directory on the server's machine, below the roots that its operator allows."""
-    return _create("local", str(Path(path).expanduser().resolve()), None, name, include, exclude)
+    place = str(Path(path).expanduser().resolve())
+    return _create("local", place, None, name, include, exclude, sync_seconds)
 
 
 def upload(
@@ -123,6 +129,21 @@ def sync(source_id: str) -> Flow[Source]:
     return (yield from get(source_id))
 
 
+def update(source_id: str, *, sync_seconds: int | None) -> Flow[Source]:
+    """Change how often a source is read again by itself.
+
+    Args:
+        sync_seconds: How long after a sync, at least 60; ``None`` for as the platform's settings
+            say.
+
+    Raises:
+        InvalidInput: The time is out of range, or the source is an upload.
+    """
+    path = f"/data-sources/{quoted(source_id)}"
+    response = yield Send(Call("PATCH", path, json={"syncSeconds": sync_seconds}))
+    return decode(Source, response)
+
+
 def delete(source_id: str) -> Flow[Message]:
     """Delete a source and the files that were read from it.
 
@@ -162,6 +183,7 @@ def _create(
     name: str | None,
     include: Sequence[str],
     exclude: Sequence[str],
+    sync_seconds: int | None,
 ) -> Flow[Source]:
     body = given(
         type=kind,
@@ -170,6 +192,7 @@ def _create(
         name=name,
         include_patterns=list(include),
         exclude_patterns=list(exclude),
+        sync_seconds=sync_seconds,
     )
     created = yield from post(SourceCreated, "/data-sources", json=body)
     return (yield from get(created.source_id))

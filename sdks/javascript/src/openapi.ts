@@ -126,7 +126,11 @@ export interface paths {
         delete: operations["deleteDataSource"];
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Update Data Source
+         * @description Change how often a data source is read again by itself.
+         */
+        patch: operations["updateDataSource"];
         trace?: never;
     };
     "/data-sources/{source_id}/files": {
@@ -2053,6 +2057,11 @@ export interface components {
              */
             name?: string | null;
             /**
+             * Syncseconds
+             * @default null
+             */
+            syncSeconds?: number | null;
+            /**
              * Type
              * @default git
              * @enum {string}
@@ -2885,6 +2894,9 @@ export interface components {
         /**
          * Source
          * @description One data source; ``revision`` is the commit (or content hash) that was read last.
+         *
+         *     ``sync_seconds`` is how long after a sync it is synced again by itself; ``None`` is as the
+         *     platform's settings say. After a failure the time doubles with each further one, up to a day.
          */
         Source: {
             /** Branch */
@@ -2924,6 +2936,8 @@ export interface components {
              */
             skippedCount?: number;
             status: components["schemas"]["SourceStatus"];
+            /** Syncseconds */
+            syncSeconds?: number | null;
             /**
              * Totalbytes
              * @default 0
@@ -3006,6 +3020,14 @@ export interface components {
          * @enum {string}
          */
         SourceStatus: "syncing" | "synced" | "failed";
+        /**
+         * SourceUpdate
+         * @description ``PATCH /data-sources/:id``.
+         */
+        SourceUpdate: {
+            /** Syncseconds */
+            syncSeconds: number | null;
+        };
         /**
          * StageYield
          * @description How many items entered and left one stage of a build, and why the others did not.
@@ -3791,6 +3813,44 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Message"];
+                };
+            };
+            /** @description Every error has this body. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    updateDataSource: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A repetition with the same key is answered as the first request was, and changes nothing; with another body it is refused. */
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                source_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SourceUpdate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Source"];
                 };
             };
             /** @description Every error has this body. */

@@ -69,6 +69,12 @@ export class Sources extends Resource {
     return this.get(sourceId);
   }
 
+  /** Change how often a source is read again by itself. */
+  update(sourceId: string, request: Schemas["SourceUpdate"]): Promise<Source> {
+    const params = { path: { source_id: sourceId } };
+    return body(this.forge.api.PATCH("/data-sources/{source_id}", { params, body: request }));
+  }
+
   /** The source as soon as it has been read. */
   async wait(sourceId: string, options: WaitOptions = {}): Promise<Source> {
     const read = () => this.get(sourceId);
