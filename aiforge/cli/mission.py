@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aiforge.cli import policy
 from aiforge.cli.artifact import render
 from aiforge.cli.frame import Cli, command, group
 from aiforge.cli.output import ago, facts, figure, table
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 app = group("Missions: what the platform proposes, and what you decide.", "aiforge mission list")
 
 MissionId = Annotated[str, typer.Argument(metavar="MISSION", help="Id of a mission, as mission-…")]
-ProjectName = Annotated[str, typer.Argument(metavar="PROJECT", help="Name of a project.")]
 
 
 @command(
@@ -125,25 +125,14 @@ def reject(
     cli.show(message, lambda console: console.print(f"{mission_id}: {message.message}"))
 
 
-@command(app, "policy", examples="aiforge mission policy myproject --json")
-def policy(cli: Cli, project: ProjectName) -> None:
-    """Show what is watched in a project; change it by PUT /projects/PROJECT/mission-policy."""
-    found = cli.forge.missions.policy(project)
-    pairs = [(name, _text(value)) for name, value in found.model_dump(mode="json").items()]
-    cli.show(found, facts(pairs))
+policy.register(app)
 
 
 @command(app, "record", examples="aiforge mission record myproject")
-def record(cli: Cli, project: ProjectName) -> None:
+def record(cli: Cli, project: policy.ProjectName) -> None:
     """Show how a project's missions fared."""
     found = cli.forge.missions.track_record(project)
     cli.show(found, _record(found))
-
-
-def _text(value: Any) -> str | None:
-    if value is None:
-        return None
-    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def _details(mission: MissionDetail) -> Callable[[Console], None]:
