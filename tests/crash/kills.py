@@ -41,10 +41,12 @@ from aiforge.settings import Settings
 from aiforge.state import events, metrics, runs
 from aiforge.state.lifecycles import RUN
 from aiforge.state.reader import Reader
+from aiforge.state.schema import now
 
 NAMES = ("apples", "bridges", "clouds", "drums", "engines", "forests", "gates", "hills")
 END_SECONDS = 900
 IDLE_SECONDS = 60
+LATE = " before the kill"
 RAFT = {"chunkTokens": 120, "contextTokens": 512, "distractors": 1, "validationFraction": 0.25}
 TRAINING = {
     "projectName": "crash",
@@ -60,21 +62,24 @@ TRAINING = {
 
 @dataclass(frozen=True)
 class Victim:
-    """What is killed: processes whose title begins so; all of the cluster where it is empty."""
+    """What is killed: processes whose title begins so; all of the cluster where it is empty.
+
+    The rounds take turns with the works.
+    """
 
     name: str
     title: str
-    work: str
+    works: tuple[str, ...]
 
 
 VICTIMS = (
-    Victim("state", "ray::StateActor", "generate"),
-    Victim("dispatcher", "ray::DispatcherActor", "generate"),
-    Victim("driver", "ray::Driver", "generate"),
-    Victim("API replica", "ray::ServeReplica:aiforge:Api", "generate"),
-    Victim("train worker", "ray::RayTrainWorker", "train"),
-    Victim("training driver", "ray::Driver", "train"),
-    Victim("whole cluster", "", "train"),
+    Victim("state", "ray::StateActor", ("train", "generate")),
+    Victim("dispatcher", "ray::DispatcherActor", ("train", "generate")),
+    Victim("driver", "ray::Driver", ("generate",)),
+    Victim("API replica", "ray::ServeReplica:aiforge:Api", ("generate", "train")),
+    Victim("train worker", "ray::RayTrainWorker", ("train",)),
+    Victim("training driver", "ray::Driver", ("train",)),
+    Victim("whole cluster", "", ("train", "generate")),
 )
 
 
@@ -83,6 +88,7 @@ class Round:
     """What became of one kill."""
 
     victim: str
+    work: str
     progress: float
     outcome: str
     attempts: int
@@ -97,7 +103,7 @@ class Writer(threading.Thread):
 
     def __init__(self, url: str, name: str) -> None:
         super().__init__(daemon=True)
-        self._url, self._name = url, name
+        self._url, self.name = url, name
         self._over = threading.Event()
         self.acknowledged: dict[str, str] = {}
 
@@ -111,7 +117,7 @@ class Writer(threading.Thread):
                 time.sleep(0.1)
 
     def _write(self, api: httpx.Client, key: str) -> str | None:
-        body = {"name": self._name, "scopes": ["jobs:read"]}
+        body = {"name": self.name, "scopes": ["jobs:read"]}
         try:
             answer = api.post("/keys", json=body, headers={"Idempotency-Key": key})
         except httpx.HTTPError:
@@ -285,22 +291,24 @@ def terminal(platform: Platform, run_id: str) -> Run | None:
     return run if run.status in RUN.terminal else None
 
 
-def has_come(platform: Platform, run_id: str, progress: float) -> bool:
-    """Whether a run is so far, or over."""
+def has_lasted(platform: Platform, run_id: str, seconds: float) -> bool:
+    """Whether a run has gone on for so long, or is over."""
     run: Run = platform.read(runs.get, run_id)
-    return run.progress >= progress or run.status in RUN.terminal
+    begun = run.started_at or now()
+    return (now() - begun).total_seconds() >= seconds or run.status in RUN.terminal
 
 
 def kill_once(platform: Platform, works: Works, victim: Victim, number: int) -> Round:
     """One round."""
-    writer = Writer(platform.url, f"{victim.name} {number}")
+    writer = Writer(platform.url, f"{victim.name} {uuid.uuid4().hex[:8]}")
     writer.start()
-    run_id = works.start(victim.work)
+    work = victim.works[number % len(victim.works)]
+    run_id = works.start(work)
     platform.until(lambda: platform.read(runs.get, run_id).status != "queued", END_SECONDS)
     targets = platform.until(lambda: platform.processes(victim.title), IDLE_SECONDS) or []
-    wanted = random.uniform(0, 90)
-    platform.until(lambda: has_come(platform, run_id, wanted), END_SECONDS)
-    time.sleep(random.uniform(0, 1))
+    moment = random.uniform(0, 0.9) * works.seconds[work]
+    platform.until(lambda: has_lasted(platform, run_id, moment), END_SECONDS)
+    targets = [one for one in targets if one.is_running()] or platform.processes(victim.title)
     at = platform.read(runs.get, run_id).progress
     targets = platform.processes(victim.title) or targets
     was_over = terminal(platform, run_id) is not None
@@ -313,15 +321,16 @@ def kill_once(platform: Platform, works: Works, victim: Victim, number: int) -> 
     run = platform.until(lambda: terminal(platform, run_id), END_SECONDS)
     ended = time.monotonic() - begun
     writer.stop()
-    faults = check(platform, works, writer, run, f"{victim.name} {number}")
+    faults = check(platform, works, writer, run)
     faults += [] if was_over else leftovers(platform)
     outcome = "hung" if run is None else str(run.status)
     if run is not None and run.status is RunStatus.FAILED:
         outcome += f": {run.error}"
     if was_over:
-        outcome += " before the kill"
+        outcome += LATE
     return Round(
         victim=victim.name,
+        work=work,
         progress=at,
         outcome=outcome,
         attempts=run.attempt if run else 0,
@@ -332,6 +341,16 @@ def kill_once(platform: Platform, works: Works, victim: Victim, number: int) -> 
     )
 
 
+def kill_in_time(platform: Platform, works: Works, victim: Victim, number: int) -> Round:
+    """A round whose run was still going when the victim died; the third try counts as it is."""
+    for _ in range(3):
+        done = kill_once(platform, works, victim, number)
+        print(json.dumps(asdict(done)), flush=True)
+        if done.faults or not done.outcome.endswith(LATE):
+            break
+    return done
+
+
 def kill(targets: list[psutil.Process]) -> None:
     """SIGKILL, to all at once."""
     for process in targets:
@@ -340,14 +359,12 @@ def kill(targets: list[psutil.Process]) -> None:
     psutil.wait_procs(targets, timeout=10)
 
 
-def check(
-    platform: Platform, works: Works, writer: Writer, run: Run | None, name: str
-) -> list[str]:
+def check(platform: Platform, works: Works, writer: Writer, run: Run | None) -> list[str]:
     """What is wrong with the state after a round."""
     faults = []
     known = {key["id"]: key["name"] for key in every_key(platform)}
     lost = [made for made in writer.acknowledged.values() if made not in known]
-    mine = sum(1 for one in known.values() if one == name)
+    mine = sum(1 for one in known.values() if one == writer.name)
     if lost:
         faults.append(f"{len(lost)} acknowledged writes are lost")
     # The write that was under way when the writer stopped may be there without an answer.
@@ -445,8 +462,7 @@ def run_rounds(number: int, victims: list[Victim], seconds: float | None = None)
             for victim in victims:
                 if seconds is not None and time.monotonic() - begun > seconds:
                     continue
-                done.append(kill_once(platform, works, victim, turn))
-                print(json.dumps(asdict(done[-1])), flush=True)
+                done.append(kill_in_time(platform, works, victim, turn))
     finally:
         platform.down()
     return done
