@@ -81,8 +81,7 @@ class Guard:
                 if action not in scopes.OPEN:
                     principal = await services.access.principal(_credential(scope))
                     counting = _begin_to_count(services, principal, scope)
-                    if scope["method"] not in SAFE:
-                        await counting
+                    await (_under_way() if scope["method"] in SAFE else counting)
                     await _authorise(services, principal, scope, match)
         except AIForgeError as error:
             origin = _origin(scope, services, principal, action)
@@ -244,6 +243,16 @@ def _begin_to_count(services: Services, principal: Principal, scope: Scope) -> C
     # Where nobody waits for it in the end, as when a client goes away, its error is no news.
     counting.add_done_callback(lambda done: done.cancelled() or done.exception())
     return counting
+
+
+async def _under_way() -> None:
+    """Return once what was begun just now has been sent.
+
+    A task begins with the next turn of the event loop, and what it sends leaves at that turn's
+    end; without a pause it would wait for the read, which does not pause either.
+    """
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
 
 
 async def _counted(counting: Counting) -> dict[str, str]:

@@ -7,8 +7,10 @@ none is taken from the token itself (RFC 8725).
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
@@ -31,6 +33,11 @@ REFETCH_SECONDS = 10.0
 """A token with an unknown key id has the keys fetched again, but no more often than this."""
 
 LARGEST_JWKS = 1 << 18
+
+REMEMBER_SECONDS = 5.0
+"""How long a token that was accepted is not checked again, unless it expires before."""
+
+MOST_REMEMBERED = 10_000
 
 
 class PublishedKeys:
@@ -99,6 +106,19 @@ class PublishedKeys:
         return loaded
 
 
+@dataclass(frozen=True)
+class _Accepted:
+    """A token's principal; ``expires`` in seconds since 1970."""
+
+    principal: Principal
+    expires: float
+    until: float = field(default_factory=lambda: time.monotonic() + REMEMBER_SECONDS)
+
+    def holds(self) -> bool:
+        """Whether the token need not be checked again."""
+        return time.monotonic() < self.until and time.time() < self.expires
+
+
 class Tokens:
     """Checks bearer tokens, and makes them where this platform holds the signing key."""
 
@@ -107,6 +127,7 @@ class Tokens:
         self._audience = settings.jwt_audience
         self._secret = settings.signing_key
         self._published = PublishedKeys(settings.jwks_url) if settings.jwks_url else None
+        self._remembered: dict[bytes, _Accepted] = {}
 
     async def principal(self, token: str) -> Principal:
         """Who a token speaks for.
@@ -117,11 +138,22 @@ class Tokens:
         """
         if len(token) > LONGEST_TOKEN:
             raise _refused("it is too long")
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        accepted = self._remembered.get(digest)
+        if accepted is None or not accepted.holds():
+            accepted = await self._checked(token)
+            if len(self._remembered) >= MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[digest] = accepted
+        return accepted.principal
+
+    async def _checked(self, token: str) -> _Accepted:
         try:
             header = jwt.get_unverified_header(token)
         except (jwt.PyJWTError, ValueError) as error:
             raise _refused("it is malformed") from error
-        return _principal(await self._claims(token, header))
+        claims = await self._claims(token, header)
+        return _Accepted(_principal(claims), int(claims["exp"]) + LEEWAY_SECONDS)
 
     async def _claims(self, token: str, header: Mapping[str, Any]) -> dict[str, Any]:
         algorithm = header.get("alg")

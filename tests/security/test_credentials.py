@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from aiforge.errors import Unauthenticated, Unavailable
-from aiforge.services import access, keys
+from aiforge.services import access, keys, tokens
 from aiforge.services.tokens import Tokens
 
 CLAIMS: dict[str, Any] = {"iss": "aiforge", "aud": "aiforge", "sub": "alice", "scope": "admin"}
@@ -204,6 +205,19 @@ def test_a_key_is_shown_once_kept_as_a_hash_and_notes_its_last_use(
     assert made["id"] in dump
     assert secret not in dump
     assert hashlib.sha256(secret.encode()).hexdigest() in dump
+
+
+def test_a_token_that_was_accepted_ends_by_time_all_the_same(
+    front: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "REMEMBER_SECONDS", 3600.0)
+    left = timedelta(seconds=2 - tokens.LEEWAY_SECONDS)
+    headers = bearer(encoded(CLAIMS | {"exp": datetime.now(UTC) + left}))
+    assert front.get("/jobs", headers=headers).status_code == 200
+    deadline = time.monotonic() + 60
+    while (answer := front.get("/jobs", headers=headers)).status_code == 200:
+        assert time.monotonic() < deadline, "an expired token is still accepted"
+    assert answer.json()["detail"]["code"] == "token_invalid"
 
 
 def test_keys_end_by_revocation_and_by_time(

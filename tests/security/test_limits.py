@@ -14,7 +14,7 @@ from hypothesis import settings as tests
 from hypothesis import strategies as st
 from served import World, local_client, serve
 
-from aiforge.services import limits
+from aiforge.services import jobs, limits
 from aiforge.services.limits import Bucket, LocalLimiter, Verdict, Window
 from aiforge.state import keys
 
@@ -71,6 +71,31 @@ def test_credentials_are_counted_apart_and_health_is_not_counted(
     assert limited.get("/jobs", headers=alice).status_code == 429
     assert limited.get("/jobs", headers=bob).status_code == 200
     assert {limited.get("/health").status_code for _ in range(20)} == {200}
+
+
+def test_a_request_that_reads_is_counted_while_it_reads(
+    front: httpx.Client,
+    token: MakeToken,
+    production: World,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[str] = []
+    services = production.services
+    hit, list_jobs = services.limiter.hit, jobs.list_page_json
+
+    async def counted(principal: str, bucket: Bucket) -> Verdict | None:
+        seen.append("counts")
+        return await hit(principal, bucket)
+
+    async def listed(*args: Any) -> Any:
+        seen.append("reads")
+        return await list_jobs(*args)
+
+    monkeypatch.setattr(services.limiter, "hit", counted)
+    monkeypatch.setattr(jobs, "list_page_json", listed)
+
+    assert front.get("/jobs", headers=bearer(token("jobs:read"))).status_code == 200
+    assert seen == ["counts", "reads"]
 
 
 class Away:
