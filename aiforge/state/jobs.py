@@ -42,7 +42,7 @@ from aiforge.state import (
     runs,
     validations,
 )
-from aiforge.state.ops import read, scan, write
+from aiforge.state.ops import read, repeatable, scan, write
 from aiforge.state.schema import Json, Moment, in_utc, metadata, raw
 from aiforge.state.validations import ValidateSpec
 
@@ -253,6 +253,7 @@ def page(
     )
 
 
+@repeatable
 @read
 def page_json(
     connection: Connection,

@@ -34,6 +34,15 @@ def scan(function: Callable[P, T]) -> Callable[P, T]:
     return _mark(function, "read")
 
 
+def repeatable(function: Callable[P, T]) -> Callable[P, T]:
+    """Mark a read, of hashable arguments, that the database alone decides: no clock, no file.
+
+    Its result may be given again, until something is committed; nobody changes it.
+    """
+    function.__aiforge_repeatable__ = True  # type: ignore[attr-defined]
+    return function
+
+
 def write(function: Callable[P, T]) -> Callable[P, T]:
     """Mark an operation that may change anything; one of these runs at a time.
 
@@ -63,6 +72,11 @@ def mode_of(op: Callable[..., Any]) -> Mode:
 def is_scan(op: Callable[..., Any]) -> bool:
     """Whether a read may take long."""
     return getattr(op, "__aiforge_scans__", False)
+
+
+def is_repeatable(op: Callable[..., Any]) -> bool:
+    """Whether a read's result may be given again while the database is what it was."""
+    return getattr(op, "__aiforge_repeatable__", False)
 
 
 def name_of(op: Callable[..., Any]) -> str:

@@ -8,16 +8,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from sqlalchemy import Connection
 
 from aiforge.errors import Unavailable
 from aiforge.schemas.access import Origin
 from aiforge.state import engine, migrate
 from aiforge.state.access import Op, P, State
-from aiforge.state.ops import is_scan, mode_of
+from aiforge.state.ops import is_repeatable, is_scan, mode_of
 from aiforge.state.store import READERS, RequestKey
 
 T = TypeVar("T")
+
+MOST_REMEMBERED = 16
+"""Results of repeatable reads that a connection remembers."""
+
+_REMEMBERED = "aiforge_remembered"
+
+
+@dataclass
+class _Remembered:
+    """Results that were read while the database had a version."""
+
+    version: int = -1
+    results: dict[Any, Any] = field(default_factory=dict)
 
 
 class Reader:
@@ -49,6 +65,8 @@ class Reader:
                         retryAfter=5,
                     )
                 self._is_current = True
+            if self._is_file and is_repeatable(op):
+                return _repeated(connection, op, args, kwargs)
             return op(connection, *args, **kwargs)
 
     async def call(self, op: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
@@ -62,6 +80,26 @@ class Reader:
         """Finish what is under way and close the connections."""
         self._pool.shutdown()
         self._engine.dispose()
+
+
+def _repeated(
+    connection: Connection, op: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> T:
+    """Carry out a read, unless nothing was committed since this connection last did.
+
+    SQLite's ``data_version`` changes with every commit of another connection, and this one makes
+    none. Asking for it begins the transaction's snapshot, which the version is of.
+    """
+    version: int = connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+    remembered: _Remembered = connection.info.setdefault(_REMEMBERED, _Remembered())
+    if remembered.version != version or len(remembered.results) >= MOST_REMEMBERED:
+        remembered.results.clear()
+        remembered.version = version
+    key = (op, args, tuple(sorted(kwargs.items())))
+    if key not in remembered.results:
+        remembered.results[key] = op(connection, *args, **kwargs)
+    result: T = remembered.results[key]
+    return result
 
 
 class ReadingState(State):

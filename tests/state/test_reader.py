@@ -18,7 +18,7 @@ from aiforge.errors import AIForgeError, NotFound, Unavailable
 from aiforge.schemas.runs import RunStatus
 from aiforge.state import events, jobs, runs, sources
 from aiforge.state.access import LocalState
-from aiforge.state.ops import read, scan
+from aiforge.state.ops import read, repeatable, scan
 from aiforge.state.reader import Reader, ReadingState
 from aiforge.state.store import RequestKey
 
@@ -59,6 +59,28 @@ def test_every_acknowledged_write_is_read(reading: ReadingState) -> None:
     once = reading.once(RequestKey("r1"))
     first = once.call_sync(sources.create, new_source(), NONE)
     assert once.call_sync(sources.create, new_source(), NONE) == first
+
+
+@repeatable
+@read
+def fresh(connection: Any) -> list[int]:
+    return []
+
+
+def test_a_read_is_repeated_only_where_nothing_was_committed(
+    reading: ReadingState, database_url: str
+) -> None:
+    first = reading.call_sync(fresh)
+    assert (reading.call_sync(fresh) is first) == database_url.startswith("sqlite")
+    dataset = add_ready_dataset(reading)
+    assert reading.call_sync(fresh) is not first
+    for number in range(1, 4):
+        job = add_job(reading, dataset).id
+        for _ in range(2):
+            listed = reading.call_sync(jobs.page_json, 50, 0)
+            assert (listed.total, json.loads(listed.body)[0]["id"]) == (number, job)
+    reading.call_sync(jobs.cancel, job)
+    assert json.loads(reading.call_sync(jobs.page_json, 50, 0).body)[0]["status"] == "cancelled"
 
 
 def test_a_reader_cannot_change_anything(reading: ReadingState) -> None:
