@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import threading
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -24,8 +27,9 @@ from aiforge import redaction, wire
 from aiforge.errors import AIForgeError, InternalError, Unavailable
 from aiforge.schemas.access import Origin
 from aiforge.settings import Settings
-from aiforge.state import events
+from aiforge.state import events, leases
 from aiforge.state.access import Op, State
+from aiforge.state.leases import Lease
 from aiforge.state.ops import mode_of, name_of, resolve
 from aiforge.state.store import RequestKey, Store
 from aiforge.wire import Line, LineDownError
@@ -58,10 +62,20 @@ class StateActor:
 
     def __init__(self, database_url: str, home: str) -> None:
         redaction.install()
-        self._store = Store(database_url)
+        self._store = Store(database_url, Lease(f"{socket.gethostname()}:{home}"))
         redaction.learn([make_url(database_url).password])
+        threading.Thread(target=self._keep_lease, daemon=True).start()
         with suppress(OSError):
             wire.listen(_address(home, database_url), self._hear)
+
+    def _keep_lease(self) -> None:
+        """A state that nobody asks to write stays the one that may."""
+        while True:
+            try:
+                self._store.hold()
+            except AIForgeError as error:
+                _log.warning("The state may not write: %s", error.message)
+            time.sleep(leases.RENEW_AFTER.total_seconds())
 
     def _hear(self, call: Call) -> Reply | Awaitable[Reply]:
         """Carry out an operation that came over the wire.
@@ -229,7 +243,8 @@ def start(settings: Settings) -> RayState:
     """Start the actor on the head node, or find the one that runs; returns once it answers.
 
     Raises:
-        AIForgeError: The database cannot be opened; the message says why.
+        AIForgeError: The database cannot be opened, or another platform writes to it; the message
+            says why.
     """
     actor = ray.remote(StateActor).options(
         name=NAME,
@@ -242,10 +257,28 @@ def start(settings: Settings) -> RayState:
         max_task_retries=-1,
         max_concurrency=MOST_CALLS,
     )
-    actor.remote(settings.resolved_database_url, str(settings.home))
+    handle = actor.remote(settings.resolved_database_url, str(settings.home))
     state = RayState(settings.namespace)
     state.call_sync(events.latest)
+    try:
+        _await_lease(state)
+    except Unavailable as error:
+        if error.code == leases.TAKEN:
+            ray.kill(handle)
+        raise
     return state
+
+
+def _await_lease(state: RayState) -> None:
+    """What a platform on a machine that is gone held ends by itself."""
+    deadline = time.monotonic() + leases.LASTS.total_seconds() + 5
+    while True:
+        try:
+            return state.call_sync(leases.confirm)
+        except Unavailable as error:
+            if error.code != leases.TAKEN or time.monotonic() > deadline:
+                raise
+            time.sleep(1)
 
 
 def connect(settings: Settings, *, short_cut: bool = False) -> RayState:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from aiforge.schemas.access import Origin
 from aiforge.state import applied, audit, engine, migrate, projects
 from aiforge.state.events import TOPICS
+from aiforge.state.leases import Lease
 from aiforge.state.ops import mode_of, name_of, result_type
 
 T = TypeVar("T")
@@ -63,10 +64,14 @@ class Store:
 
     The tables are brought up to date before the first operation, not in the constructor: a
     database that is away at that moment makes operations fail, and not the process.
+
+    Args:
+        lease: What entitles it to write; without one it does not ask.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, lease: Lease | None = None) -> None:
         self._engine = engine.open_engine(url)
+        self._lease = lease
         self._wakeups = Wakeups()
         self._migration = threading.Lock()
         self._migrated = False
@@ -90,7 +95,7 @@ class Store:
 
         Raises:
             AIForgeError: Whatever the operation raises; the transaction is rolled back.
-            Unavailable: The database does not answer.
+            Unavailable: The database does not answer, or another platform writes to it.
         """
         self._migrate()
         kwargs = kwargs or {}
@@ -99,12 +104,31 @@ class Store:
                 return op(connection, *args, **kwargs)
         topics: set[str] = set()
         # Waiting for a lock ends with its release; waiting for the database goes by the clock.
-        with self._writing, engine.transaction(self._engine, writes=True) as connection:
-            connection.info[TOPICS] = topics
-            result = self._once(connection, op, args, kwargs, key, origin)
+        with self._writing:
+            self._renew()
+            with engine.transaction(self._engine, writes=True) as connection:
+                connection.info[TOPICS] = topics
+                result = self._once(connection, op, args, kwargs, key, origin)
         if topics:
             self._wakeups.notify(topics)
         return result
+
+    def hold(self) -> None:
+        """Renew the right to write where it is due.
+
+        Raises:
+            Unavailable: The database does not answer, or another platform writes to it.
+        """
+        self._migrate()
+        with self._writing:
+            self._renew()
+
+    def _renew(self) -> None:
+        # In a transaction of its own: a write that fails must not take the renewal back.
+        if self._lease is not None and self._lease.is_due:
+            with engine.transaction(self._engine, writes=True) as connection:
+                moment = self._lease.renew(connection)
+            self._lease.note(moment)
 
     def _once(
         self,
