@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,14 +53,31 @@ class Maker:
     corpus: Corpus
     counter: TokenCounter
     config: RaftConfig
-    _document_sizes: dict[int, int] = field(default_factory=dict, repr=False)
 
-    def make(self, draft: Draft) -> dict[str, Any]:
-        """A row of ``RESULTS``; ``dropped`` holds the reason where no example can be made."""
-        return self.row(draft, self.pair(draft))
+    def pairs(self, drafts: Sequence[Draft]) -> list[Pair]:
+        """Questions and answers of drafts, and which chunks may stand beside each oracle."""
+        pairs = [self._pair(draft) for draft in drafts]
+        questions = self.counter.count([pair.question for pair in pairs])
+        answers = self.counter.count([pair.output for pair in pairs])
+        for pair, question, answer in zip(pairs, questions, answers, strict=True):
+            pair.tokens = question + answer
+        return pairs
 
-    def pair(self, draft: Draft) -> Pair:
-        """The question and answer of a draft, and which chunks may stand beside the oracle."""
+    def rows(self, drafts: Sequence[Draft], pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+        """Rows of ``RESULTS``; ``dropped`` holds the reason where no example can be made."""
+        shown = {
+            index: self.corpus.chunks[index]
+            for draft, pair in zip(drafts, pairs, strict=True)
+            for index in (draft.chunk, *pair.distractors)
+        }
+        frames = self.counter.count(["".join(document_frame(chunk)) for chunk in shown.values()])
+        sizes = {
+            index: chunk.tokens + frame + _DOCUMENT_OVERHEAD
+            for (index, chunk), frame in zip(shown.items(), frames, strict=True)
+        }
+        return [self._row(*each, sizes) for each in zip(drafts, pairs, strict=True)]
+
+    def _pair(self, draft: Draft) -> Pair:
         chunk = self.corpus.chunks[draft.chunk]
         try:
             rendered = render(draft, chunk, self.config.seed)
@@ -76,13 +93,11 @@ class Maker:
             len(rendered.quotes),
             sum(normalise(passage) in whole for passage in rendered.quotes),
             rendered.needs_golden,
-            self.counter.count(rendered.question) + self.counter.count(rendered.output),
-            picked.chunks,
-            picked.hardness,
+            distractors=picked.chunks,
+            hardness=picked.hardness,
         )
 
-    def row(self, draft: Draft, pair: Pair) -> dict[str, Any]:
-        """A row of ``RESULTS`` of a pair whose distractors may be shown."""
+    def _row(self, draft: Draft, pair: Pair, sizes: Mapping[int, int]) -> dict[str, Any]:
         row: dict[str, Any] = {
             "id": f"ex-{draft.id}",
             "kind": draft.kind,
@@ -97,9 +112,9 @@ class Maker:
         golden = pair.needs_golden and chance < config.golden_probability
         documents = [draft.chunk] if golden else []
         room = config.context_tokens - PROMPT_OVERHEAD - self.counter.guard - pair.tokens
-        room -= sum(map(self._document_tokens, documents))
+        room -= sum(map(sizes.__getitem__, documents))
         fitting = pair.distractors
-        while fitting and sum(map(self._document_tokens, fitting)) > room:
+        while fitting and sum(map(sizes.__getitem__, fitting)) > room:
             fitting = fitting[:-1]
         if room < 0:
             return row | {"dropped": TOO_LONG}
@@ -124,13 +139,6 @@ class Maker:
             "grounded": pair.grounded,
             "hardness": pair.hardness if fitting else None,
         }
-
-    def _document_tokens(self, index: int) -> int:
-        if index not in self._document_sizes:
-            chunk = self.corpus.chunks[index]
-            frame = self.counter.count("".join(document_frame(chunk)))
-            self._document_sizes[index] = chunk.tokens + frame + _DOCUMENT_OVERHEAD
-        return self._document_sizes[index]
 
 
 def document(chunk: Chunk) -> str:

@@ -34,24 +34,12 @@ class Numbers:
         self.fresh: list[str] = []
         self._pattern = pattern
         self._count = 0
-        self._by_text: dict[str, int] = {}
         self._clear(_LEAST_BITS)
 
     def __len__(self) -> int:
         return self._count
 
-    def of(self, text: str) -> list[int]:
-        """The numbers of the pieces of a text."""
-        known = self._by_text
-        found = []
-        for piece in self._pattern.findall(text):
-            number = known.get(piece)
-            if number is None:
-                number = known[piece] = self._add(piece)
-            found.append(number)
-        return found
-
-    def of_file(self, text: str) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    def of(self, text: str) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """The numbers of the pieces of a text, and at which character each begins."""
         codes = _codes(text)
         starts = _starts(_kinds(codes, self._pattern))
@@ -90,13 +78,10 @@ class Numbers:
             open_places = open_places[~same & (keys != 0)]
         return numbers
 
-    def _add(self, piece: str, key: np.uint64 | None = None) -> int:
-        number = self._count
-        self._count += 1
+    def _add(self, piece: str, key: np.uint64) -> None:
         self.fresh.append(piece)
-        if key is not None:
-            self._put(key, number)
-        return number
+        self._put(key, self._count)
+        self._count += 1
 
     def _put(self, key: np.uint64, number: int) -> None:
         slot = int((int(key) * int(_SPREAD) % (1 << 64)) >> int(self._shift))

@@ -116,7 +116,7 @@ def example_shard(shard: Shard, task: ExampleTask) -> pa.Table:
     maker = Maker(corpus, token_counter(task.tokenizer_json), task.config)
     drafts = list(drafts_of_table(shard.drafts, shard.blocks[0].start))
     pairs, reused = _pairs(storage, shard, maker, drafts)
-    rows = [maker.row(draft, pair) for draft, pair in zip(drafts, pairs, strict=True)]
+    rows = maker.rows(drafts, pairs)
     made = [row for row in rows if not row["dropped"]]
     for row, reason in zip(
         made, filters.refusals(filters.EXAMPLE_FILTERS, made, task.config), strict=True
@@ -165,13 +165,11 @@ def _pairs(
     keys = [hashed(chunk.source_id, chunk.id) for chunk in chunks]
     places = {key: place for place, key in enumerate(keys)}
     known = _known(storage, shard.known, {draft.id for draft in drafts})
-    pairs, reused = [], []
+    kept = [_still_good(draft, known.get(draft.id), places, maker) for draft in drafts]
+    fresh = iter(maker.pairs([d for d, pair in zip(drafts, kept, strict=True) if pair is None]))
+    pairs = [pair or next(fresh) for pair in kept]
     rows: dict[str, list[dict[str, Any]]] = {source: [] for source in shard.kept}
-    for draft in drafts:
-        pair = _still_good(draft, known.get(draft.id), places, maker)
-        reused.append(pair is not None)
-        pair = pair or maker.pair(draft)
-        pairs.append(pair)
+    for draft, pair in zip(drafts, pairs, strict=True):
         source = chunks[draft.chunk].source_id
         rows[source].append(
             vars(pair)
@@ -180,7 +178,7 @@ def _pairs(
         )
     for source, path in shard.kept.items():
         write_arrow(storage, path, rows_table(rows[source], PAIRS))
-    return pairs, reused
+    return pairs, [pair is not None for pair in kept]
 
 
 def _known(storage: Storage, paths: Sequence[str], wanted: set[str]) -> dict[str, dict[str, Any]]:

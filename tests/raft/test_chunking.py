@@ -109,17 +109,31 @@ def _tokenizer(kind: str) -> Tokenizer:
 def test_files_fall_into_the_pieces_of_the_pattern(text: str) -> None:
     for pattern in (PIECE, BYTE_LEVEL_PIECE):
         numbers = Numbers(pattern)
-        found, starts = numbers.of_file(text)
+        found, starts = numbers.of(text)
         pieces = [numbers.fresh[number] for number in found]
         assert pieces == pattern.findall(text)
         assert starts.tolist() == [match.start() for match in pattern.finditer(text)]
 
 
+@SLOW
+@given(
+    st.lists(
+        st.text(st.sampled_from(" \n\tab0é漢+—"), max_size=12)
+        | st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
+        max_size=8,
+    )
+)
+def test_texts_that_are_counted_together_count_as_each_does_alone(
+    counter: TokenCounter, texts: list[str]
+) -> None:
+    assert counter.count(texts) == [counter.count([text])[0] for text in texts]
+
+
 def test_many_pieces_keep_their_numbers() -> None:
     numbers = Numbers(PIECE)
     text = " ".join(f"w{number}" for number in range(90_000))
-    first, _ = numbers.of_file(text)
-    again, _ = numbers.of_file(text)
+    first, _ = numbers.of(text)
+    again, _ = numbers.of(text)
     assert len(set(first.tolist())) == len(numbers) == 90_000
     assert first.tolist() == again.tolist()
 
