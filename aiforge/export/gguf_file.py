@@ -40,6 +40,8 @@ _GGML = {
     "bf16": gguf.GGMLQuantizationType.BF16,
 }
 _QUANTIZATION_VERSION = 2
+_TOLD_SHARE = 0.01
+"""How much is written between two tellings of it."""
 
 Progress = Callable[[float], None]
 
@@ -110,13 +112,15 @@ def _write_tensors(
     file: IO[bytes], tensors: list[_Tensor], alignment: int, progress: Progress
 ) -> None:
     total = sum(tensor.nbytes for tensor in tensors)
-    done = 0
+    done = told = 0
     _pad(file, alignment)
     for tensor in tensors:
         for rows in tensor.rows():
             file.write(stored(tensor.name, rows, FLOAT_TYPES[tensor.file_type]))
             done += rows.numel() * FLOAT_TYPES[tensor.file_type].itemsize
-            progress(done / total)
+            if done - told >= total * _TOLD_SHARE:
+                progress(done / total)
+                told = done
         _pad(file, alignment)
     file.flush()
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from aiforge.export.weights import LazyState, MergedWeights
+from aiforge.export.weights import MergedWeights
 from aiforge.modeling.bases import BaseModel
 from aiforge.modeling.load import model_class
 
@@ -70,3 +70,29 @@ def _rounded(stored_as: torch.dtype, vectors_too: bool) -> Callable[[Tensor], Te
         return weight.to(stored_as).float() if is_rounded else weight
 
     return prepare
+
+
+class LazyState(Mapping[str, Tensor]):
+    """Merged weights as a model's state, each made anew when it is asked for.
+
+    Args:
+        prepare: Makes what the model should compute with of a merged weight.
+        tied: ``lm_head.weight`` is the embedding.
+    """
+
+    def __init__(
+        self, weights: MergedWeights, prepare: Callable[[Tensor], Tensor], *, tied: bool
+    ) -> None:
+        self._weights = weights
+        self._prepare = prepare
+        self._aliases = {"lm_head.weight": "model.embed_tokens.weight"} if tied else {}
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._prepare(self._weights.tensor(self._aliases.get(name, name)))
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._weights.sources
+        yield from self._aliases
+
+    def __len__(self) -> int:
+        return len(self._weights.sources) + len(self._aliases)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
@@ -18,8 +19,9 @@ from torch import Tensor
 from aiforge.errors import Failure
 from aiforge.modeling.publish import CONFIG_FILE, WEIGHTS_FILE
 
-STRETCH_BYTES = 16 << 20
-"""Size in float32 of the rows that are worked on at once."""
+STRETCH_BYTES = 1 << 20
+"""Size in the file of the rows that are worked on at once: what stays in a core's cache between
+being read, looked at and written. Larger ones cost up to twice the time."""
 
 HALF_MAXIMUM = 65504.0
 """The largest number that float16 has."""
@@ -63,6 +65,7 @@ class MergedWeights:
         self, shards: list[Path], adapter: Path | None = None, *, tied: bool = False
     ) -> None:
         self._open = _OneShard()
+        self._masked = np.empty(0, np.uint8)
         self.sources = _sources(shards, tied)
         self._adapter = _read_adapter(adapter) if adapter else {}
         for name, (a, b, _) in self._adapter.items():
@@ -96,6 +99,8 @@ class MergedWeights:
     def stretches(self, name: str, rows_multiple: int = 1) -> Iterator[Tensor]:
         """The rows of a weight in order, some at a time; in float32 where the adapter changes it.
 
+        Each stretch is overwritten by the next one: use it, or copy it.
+
         Args:
             rows_multiple: Of rows that belong together; stretches begin at multiples of it.
 
@@ -103,20 +108,26 @@ class MergedWeights:
             Failure: A value is NaN or infinite (``weights_not_finite``).
         """
         source = self.sources[name]
-        step = max(1, STRETCH_BYTES // (4 * source.width * rows_multiple)) * rows_multiple
+        row_bytes = source.width * source.dtype.itemsize
+        step = max(1, STRETCH_BYTES // (row_bytes * rows_multiple)) * rows_multiple
         for start in range(0, source.shape[0], step):
             rows = self._open.rows(source, start, min(step, source.shape[0] - start))
             yield self._merged(name, rows, start)
 
     def tensor(self, name: str) -> Tensor:
         """A whole weight in float32."""
-        return torch.cat([rows.float() for rows in self.stretches(name)])
+        whole = torch.empty(self.sources[name].shape)
+        start = 0
+        for rows in self.stretches(name):
+            whole[start : start + len(rows)] = rows
+            start += len(rows)
+        return whole
 
     def _merged(self, name: str, rows: Tensor, start: int) -> Tensor:
         if name in self._adapter:
             a, b, scaling = self._adapter[name]
             rows = torch.addmm(rows.float(), b[start : start + len(rows)], a, alpha=scaling)
-        if not _is_finite(rows):
+        if not self._is_finite(rows):
             raise Failure(
                 f"{name} holds NaN or infinite values; the model cannot be used, so nothing was "
                 "exported. Train again with a smaller learning rate.",
@@ -124,15 +135,26 @@ class MergedWeights:
             )
         return rows
 
+    def _is_finite(self, rows: Tensor) -> bool:
+        """Whether all values are numbers; many times as fast as ``torch.isfinite``."""
+        kind, exponent = _EXPONENTS[rows.dtype]
+        bits = rows.view(kind).numpy()
+        if self._masked.nbytes < bits.nbytes:
+            self._masked = np.empty(bits.nbytes, np.uint8)
+        masked = self._masked[: bits.nbytes].view(bits.dtype).reshape(bits.shape)
+        np.bitwise_and(bits, exponent, out=masked)
+        return bool(masked.max() != exponent)
+
 
 class _OneShard:
-    """Reads rows of one shard at a time.
+    """Reads rows of one shard at a time, into a buffer that is used again.
 
     A mapped file would do as well, but all of its pages that were read count as memory until it
-    is closed.
+    is closed; a fresh buffer for each stretch costs more than reading into it.
     """
 
     def __init__(self) -> None:
+        self._buffer = bytearray()
         self._path: Path | None = None
         self._file: IO[bytes] | None = None
 
@@ -143,8 +165,9 @@ class _OneShard:
         assert self._file is not None
         row_bytes = source.width * source.dtype.itemsize
         self._file.seek(source.offset + start * row_bytes)
-        buffer = bytearray(number * row_bytes)
-        view = memoryview(buffer)
+        if len(self._buffer) < number * row_bytes:
+            self._buffer = bytearray(number * row_bytes)
+        view = memoryview(self._buffer)[: number * row_bytes]
         while len(view):
             count = self._file.readinto(view)  # type: ignore[attr-defined]
             if not count:
@@ -153,7 +176,7 @@ class _OneShard:
                     code="base_model_unreadable",
                 )
             view = view[count:]
-        values = torch.frombuffer(buffer, dtype=source.dtype)
+        values = torch.frombuffer(self._buffer, dtype=source.dtype, count=number * source.width)
         return values.reshape(number, *source.shape[1:])
 
     def close(self) -> None:
@@ -170,20 +193,14 @@ _EXPONENTS = {
 """An integer of the same size, and the bits that are all set in NaN and infinity alone."""
 
 
-def _is_finite(rows: Tensor) -> bool:
-    """Whether all values are numbers; several times as fast as ``torch.isfinite``."""
-    kind, exponent = _EXPONENTS[rows.dtype]
-    return bool((rows.view(kind) & exponent).max() != exponent)
-
-
 def stored(name: str, rows: Tensor, dtype: torch.dtype) -> memoryview:
-    """The bytes of some rows in the type of a file.
+    """The bytes of some rows in the type of a file; the rows' own where that is theirs.
 
     Raises:
         Failure: A value is too large for float16 (``weights_overflow``).
     """
     may_overflow = dtype is torch.float16 and rows.dtype is not torch.float16
-    if may_overflow and rows.abs().max() > HALF_MAXIMUM:
+    if may_overflow and max(map(abs, torch.aminmax(rows))) > HALF_MAXIMUM:
         raise Failure(
             f"{name} holds values beyond the range of float16; export as bf16 or f32.",
             code="weights_overflow",
@@ -272,29 +289,3 @@ _SPECIAL = (
     "alpha_pattern",
     "modules_to_save",
 )
-
-
-class LazyState(Mapping[str, Tensor]):
-    """Merged weights as a model's state, each made anew when it is asked for.
-
-    Args:
-        prepare: Makes what the model should compute with of a merged weight.
-        tied: ``lm_head.weight`` is the embedding.
-    """
-
-    def __init__(
-        self, weights: MergedWeights, prepare: Callable[[Tensor], Tensor], *, tied: bool
-    ) -> None:
-        self._weights = weights
-        self._prepare = prepare
-        self._aliases = {"lm_head.weight": "model.embed_tokens.weight"} if tied else {}
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self._prepare(self._weights.tensor(self._aliases.get(name, name)))
-
-    def __iter__(self) -> Iterator[str]:
-        yield from self._weights.sources
-        yield from self._aliases
-
-    def __len__(self) -> int:
-        return len(self._weights.sources) + len(self._aliases)
