@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import socket
@@ -57,6 +58,11 @@ class Faults:
     error_in_200: set[str] = field(default_factory=set)
     no_done: set[str] = field(default_factory=set)
     die_in: set[str] = field(default_factory=set)
+    die_half_way: bool = False
+    """In the middle of the next file that it is sent."""
+    die_after: str | None = None
+    """Once it has answered this call; then it is gone for every other."""
+    truncate_blobs: bool = False
     hang_in: set[str] = field(default_factory=set)
     drop_stop: bool = False
     silent: bool = False
@@ -89,6 +95,7 @@ class OllamaDouble:
         self._loaded: dict[str, LlamaModel] = {}
         self._in_memory: dict[str, str] = {}
         self._creating = 0
+        self.is_dead = False
         self._lock = threading.RLock()
 
     def path_of(self, digest: str) -> Path:
@@ -110,6 +117,8 @@ class OllamaDouble:
             self.faults.lose_blobs -= 1
             partial.unlink()
         else:
+            if self.faults.truncate_blobs:
+                os.truncate(partial, partial.stat().st_size // 2)
             partial.replace(self.path_of(digest))
         return 201, {}
 
@@ -319,7 +328,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.double.calls.append(call)
         if call in faults.hang_in:
             self.double.released.wait(60)
-        if call in faults.die_in or call in faults.hang_in:
+        if self.double.is_dead or call in faults.die_in or call in faults.hang_in:
             self._cut()
             return True
         if path in faults.error_in_200:
@@ -333,9 +342,12 @@ class _Handler(BaseHTTPRequestHandler):
         return found
 
     def _blocks(self) -> Iterator[bytes]:
-        left = int(self.headers["Content-Length"])
+        left = whole = int(self.headers["Content-Length"])
         while left and (block := self.rfile.read(min(left, 1 << 16))):
             left -= len(block)
+            if self.double.faults.die_half_way and 2 * left < whole:
+                self._cut()
+                raise ConnectionResetError("The server was killed in the middle of a file.")
             yield block
         # A refusal is read by the client only once it has sent everything.
         self.rfile.read(left)
@@ -358,6 +370,8 @@ class _Handler(BaseHTTPRequestHandler):
             except AIForgeError as error:
                 self._chunk(json.dumps({"error": error.message}).encode() + b"\n")
             self._chunk(b"")
+        if self.double.faults.die_after == self.path:
+            self.double.is_dead = True
 
     def _cut(self) -> None:
         """End the connection as a process that was killed does."""

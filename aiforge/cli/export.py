@@ -118,6 +118,13 @@ def download(
     cli.show({"path": str(path), "size": path.stat().st_size}, lambda console: print(path))
 
 
+@command(app, "delete", examples="aiforge export delete job-… export-…")
+def delete(cli: Cli, job_id: JobId, export_id: ExportId) -> None:
+    """Delete an export that no model is served from, and its files."""
+    message = cli.forge.exports.delete(job_id, export_id)
+    cli.show(message, lambda console: console.print(f"{export_id}: {message.message}"))
+
+
 def export_details(export: Export) -> Callable[[Console], None]:
     """Shows one export."""
     return facts(

@@ -195,6 +195,7 @@ class Exports(_Resource):
     list = blocking(exports.list_)
     get = blocking(exports.get)
     download = blocking(exports.download)
+    delete = blocking(exports.delete)
 
 
 class AsyncExports(_AsyncResource):
@@ -204,6 +205,7 @@ class AsyncExports(_AsyncResource):
     list = awaiting(exports.list_)
     get = awaiting(exports.get)
     download = awaiting(exports.download)
+    delete = awaiting(exports.delete)
 
 
 class Models(_Resource):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Protocol
 
 from aiforge.schemas.exports import Export
@@ -43,6 +44,7 @@ class LlamaHere:
         self._storage = storage
         self._settings = settings
         self._models = LlamaModels(threads=threads)
+        self._intact: set[tuple[Path, int]] = set()
         self._turns = Turns(1, WAITING)
 
     def __call__(
@@ -53,6 +55,7 @@ class LlamaHere:
         Raises:
             Unavailable: Too many wait (``chat_busy``), or memory does not suffice.
             NotFound: The exported file is gone.
+            Failure: It is not what was exported any more.
             InvalidInput: The conversation does not fit the model.
         """
         return self._turns.iterate(lambda: self._chat(export, messages, options))
@@ -61,6 +64,10 @@ class LlamaHere:
         self, export: Export, messages: Sequence[Message], options: ChatOptions
     ) -> Iterator[ChatPiece]:
         file = exported.local_file(self._storage, self._settings, export)
+        state = (file.path, file.path.stat().st_mtime_ns)
+        if state not in self._intact:
+            file.require_intact()
+            self._intact.add(state)
         yield from self._models.chat(file.path, messages, options)
 
     def close(self) -> None:

@@ -28,6 +28,8 @@ class ExportedFile:
     path: Path
     size: int
     sha256: str
+    is_copy: bool = False
+    """Of what lies on an object store."""
 
     @cached_property
     def template(self) -> str:
@@ -48,6 +50,25 @@ class ExportedFile:
     def open(self) -> IO[bytes]:
         """A stream of its bytes."""
         return self.path.open("rb")
+
+    def require_intact(self) -> None:
+        """Refuse a file that is not what was exported; a damaged copy is taken away.
+
+        Raises:
+            Failure: Its content is another by now (``export_damaged``).
+        """
+        if _sha256(self.path) == self.sha256:
+            return
+        remedy = _remedy(self.export)
+        if self.is_copy:
+            self.path.unlink(missing_ok=True)
+            remedy = "it was a copy, which is fetched anew at the next try"
+        raise Failure(
+            f"{self.path.name} of {self.export.export_id} has another content than when it was "
+            f"exported; {remedy}.",
+            code="export_damaged",
+            exportId=self.export.export_id,
+        )
 
 
 def newest_file(
@@ -99,15 +120,20 @@ def local_file(storage: Storage, settings: Settings, export: Export) -> Exported
     if storage.is_local:
         path = Path(storage.full(stored))
     else:
-        path = settings.home / "cache" / "gguf" / f"{sha256}.gguf"
+        path = copy_path(settings, sha256)
         if not path.exists():
-            _fetch(storage, stored, path, sha256)
+            _fetch(storage, stored, path, export)
     if not path.exists():
         raise NotFound(
-            f"{name} of {export.export_id} is gone from the storage; export the job again.",
+            f"{name} of {export.export_id} is gone from the storage; {_remedy(export)}.",
             code="file_not_found",
         )
-    return ExportedFile(export, path, size, sha256)
+    return ExportedFile(export, path, size, sha256, is_copy=not storage.is_local)
+
+
+def copy_path(settings: Settings, sha256: str) -> Path:
+    """Where this machine keeps its copy of a file that lies on an object store."""
+    return settings.home / "cache" / "gguf" / f"{sha256}.gguf"
 
 
 def require_under_way(state: State, model: Model) -> None:
@@ -128,19 +154,30 @@ def require_under_way(state: State, model: Model) -> None:
     )
 
 
-def _fetch(storage: Storage, stored: str, path: Path, sha256: str) -> None:
+def _fetch(storage: Storage, stored: str, path: Path, export: Export) -> None:
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
         storage.download(stored, partial)
-        with partial.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-        if found != sha256:
+        if _sha256(partial) != export.sha256:
             raise Failure(
-                f"{storage.uri_of(stored)} has another content than when it was exported; export "
-                "the job again.",
+                f"{storage.uri_of(stored)} has another content than when it was exported; "
+                f"{_remedy(export)}.",
                 code="export_damaged",
             )
         partial.replace(path)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def _remedy(export: Export) -> str:
+    # What is there already is not exported again.
+    return (
+        f"delete it (DELETE /jobs/{export.job_id}/exports/{export.export_id}) or choose another "
+        "quantization, and export the job again"
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from aiforge.errors import AIForgeError, Conflict, Failure, InvalidInput, NotFound
 from aiforge.export.plan import PARITY_FILE
 from aiforge.modeling.bases import resolve_base_model
-from aiforge.schemas.common import Listing, Page
+from aiforge.schemas.common import Listing, Message, Page
 from aiforge.schemas.exports import (
     Export,
     ExportDetail,
@@ -18,9 +18,9 @@ from aiforge.schemas.exports import (
     ExportStatus,
 )
 from aiforge.schemas.models import ModelActionRequest, ModelStatus
-from aiforge.services import models, preflight
+from aiforge.services import exported, models, preflight
 from aiforge.services.context import Services
-from aiforge.state import exports, jobs
+from aiforge.state import exports, jobs, removals
 from aiforge.state import models as registry
 from aiforge.state.store import RequestKey
 from aiforge.storage import Storage, export_dir
@@ -162,6 +162,28 @@ async def content(
     """
     path = f"{export_dir(export_id)}/{file.name}"
     return await asyncio.to_thread(services.storage.pieces, path, start, end)
+
+
+async def delete(
+    services: Services, job_id: str, export_id: str, key: RequestKey | None = None
+) -> Message:
+    """Delete an export and its files; the same can be exported anew.
+
+    Raises:
+        NotFound: The job has no such export.
+        Conflict: It is being made, or a model is served from it.
+    """
+    export = await services.state.once(key).call(removals.delete_export, job_id, export_id)
+    await asyncio.to_thread(_remove_files, services, export)
+    return Message(message="Deleted")
+
+
+def _remove_files(services: Services, export: Export) -> None:
+    directory = export_dir(export.export_id)
+    if services.storage.exists(directory):
+        services.storage.retire(directory)
+    if export.sha256 is not None:
+        exported.copy_path(services.settings, export.sha256).unlink(missing_ok=True)
 
 
 async def _of_job(services: Services, job_id: str, export_id: str) -> Export:

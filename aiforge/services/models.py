@@ -52,7 +52,15 @@ _AWAY = frozenset(
 )
 """Codes of failed runs that say that something is away, full or ill."""
 
-_FAULTS = frozenset({"internal_error", "driver_lost", "gguf_unreadable", "base_model_unreadable"})
+_FAULTS = frozenset(
+    {
+        "internal_error",
+        "driver_lost",
+        "gguf_unreadable",
+        "base_model_unreadable",
+        "export_damaged",
+    }
+)
 """Codes of failed runs that no state of a resource is to blame for."""
 
 

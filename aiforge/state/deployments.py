@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 
 from aiforge.errors import Conflict, NotFound
 from aiforge.schemas.common import Wire, new_id
+from aiforge.schemas.exports import Export
 from aiforge.schemas.models import (
     Engine,
     Model,
@@ -20,7 +21,7 @@ from aiforge.schemas.models import (
     version_tag,
 )
 from aiforge.schemas.runs import Resources, Run, RunKind
-from aiforge.state import events, models, runs
+from aiforge.state import events, exports, models, runs
 from aiforge.state.models import model_changes
 from aiforge.state.ops import read, write
 from aiforge.state.schema import now
@@ -218,6 +219,38 @@ def find(connection: Connection, name: str) -> Served:
         "GET /v1/models lists those that have.",
         code="model_not_found",
     )
+
+
+def served_from(connection: Connection, export: Export) -> Model | None:
+    """The model that needs the files of an export: to answer, or to be deployed at this moment."""
+    model = models.of_job(connection, export.job_id)
+    if model is None or export.format != "gguf":
+        return None
+    if runs.open_for(connection, model.id) is not None:
+        return model
+    if model.deployed_at is not None:
+        needed = _deployed_export(connection, model)
+    elif model.status is ModelStatus.ACTIVE:
+        newest = exports.newest(connection, model.job_id)
+        needed = None if newest is None else newest.export_id
+    else:
+        needed = None
+    return model if needed == export.export_id else None
+
+
+def _deployed_export(connection: Connection, model: Model) -> str | None:
+    """The export that the last deployment of a model sent to the server."""
+    columns = model_changes.c
+    query = (
+        select(runs.runs.c.result)
+        .join_from(model_changes, runs.runs, runs.runs.c.id == columns.run_id)
+        .where(columns.model_id == model.id, columns.action == "deployed")
+        .order_by(columns.sequence.desc())
+        .limit(1)
+    )
+    result = connection.execute(query).scalar_one_or_none() or {}
+    found: str | None = result.get("facts", {}).get("file", {}).get("exportId")
+    return found
 
 
 def done(connection: Connection, run: Run, outcome: DeployOutcome) -> None:

@@ -251,6 +251,12 @@ def page(connection: Connection, job_id: str, limit: int, offset: int) -> Listin
     )
 
 
+def remove(connection: Connection, export_id: str) -> None:
+    """Delete an export that nothing uses; its run stays as history."""
+    connection.execute(exports.delete().where(exports.c.id == export_id))
+    events.append(connection, "export.deleted", export_id)
+
+
 @read
 def finished(connection: Connection, export_id: str) -> Export | None:
     """An export that has ended; ``None`` while it is under way."""

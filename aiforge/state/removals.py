@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from aiforge.errors import Conflict
-from aiforge.state import datasets, jobs, sources
+from aiforge.errors import Conflict, NotFound
+from aiforge.schemas.exports import Export, ExportStatus
+from aiforge.state import datasets, deployments, exports, jobs, sources
 from aiforge.state.ops import write
 
 
@@ -45,3 +46,31 @@ def delete_dataset(connection: Connection, dataset_id: str) -> None:
             jobId=job_id,
         )
     datasets.remove(connection, dataset_id)
+
+
+@write
+def delete_export(connection: Connection, job_id: str, export_id: str) -> Export:
+    """Delete an export and return what it was; its files are the caller's business.
+
+    Raises:
+        NotFound: The job has no such export.
+        Conflict: It is being made (``export_not_ended``), or a model is served from it
+            (``export_in_use``).
+    """
+    export = exports.get(connection, export_id)
+    if export.job_id != job_id:
+        raise NotFound(f"{job_id} has no export {export_id}.", code="export_not_found")
+    if export.status is ExportStatus.RUNNING:
+        raise Conflict(
+            f"{export_id} is being made; wait until it has ended.", code="export_not_ended"
+        )
+    model = deployments.served_from(connection, export)
+    if model is not None:
+        raise Conflict(
+            f"{model.name} is served from {export_id}; activate and deploy it from another "
+            "export, or delete the model first.",
+            code="export_in_use",
+            modelId=model.id,
+        )
+    exports.remove(connection, export_id)
+    return export

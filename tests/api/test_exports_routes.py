@@ -96,6 +96,30 @@ def test_only_a_completed_job_can_be_exported(api: httpx.Client, queued: str) ->
     assert api.get(f"/jobs/{queued}/exports/export-none").status_code == 404
 
 
+def test_a_deleted_export_is_gone_with_its_files_and_can_be_made_anew(
+    api: httpx.Client, world: World, job_id: str
+) -> None:
+    running = api.post(f"/jobs/{job_id}/export?wait=0", json={}).json()["exportId"]
+    path = f"/jobs/{job_id}/exports/{running}"
+    early = api.delete(path)
+    world.finish(running)
+    world.services.storage.write_bytes(f"{export_dir(running)}/model.gguf", CONTENT)
+    key = {"Idempotency-Key": "once"}
+
+    elsewhere = api.delete(f"/jobs/job-other/exports/{running}")
+    deleted = api.delete(path, headers=key)
+
+    assert (early.status_code, early.json()["detail"]["code"]) == (409, "export_not_ended")
+    assert elsewhere.status_code == 404
+    assert (deleted.status_code, deleted.json()) == (200, {"message": "Deleted"})
+    assert api.delete(path, headers=key).json() == deleted.json()
+    assert api.delete(path).json()["detail"]["code"] == "export_not_found"
+    assert api.get(f"{path}/file").status_code == 404
+    assert world.services.storage.names("exports") == []
+    again = api.post(f"/jobs/{job_id}/export?wait=0", json={}).json()["exportId"]
+    assert again != running
+
+
 def test_an_export_is_found_under_its_own_job_alone(
     api: httpx.Client, world: World, job_id: str
 ) -> None:

@@ -124,6 +124,8 @@ def test_an_export_from_its_making_to_its_file(
     assert json.loads(saved.stdout) == {"path": str(tmp_path / "m.gguf"), "size": 10}
     assert (tmp_path / "m.gguf").read_bytes() == content
     assert run("export", "show", job_id, "export-none").exit_code == 1
+    assert f"{export_id}: Deleted" in run("export", "delete", job_id, export_id).stdout
+    assert run("export", "show", job_id, export_id).exit_code == 1
 
 
 def keep(world: World, type: Any, name: str, content: bytes, mime: str) -> str:

@@ -17,7 +17,7 @@ from aiforge.runtime.drivers import Driver
 from aiforge.schemas.models import ModelStatus
 from aiforge.schemas.runs import RunStatus
 from aiforge.state import deployments, locks, models, outcomes, runs
-from aiforge.storage import dataset_dir
+from aiforge.storage import dataset_dir, export_dir
 
 
 def test_deploy_activate_second_version_and_rollback(
@@ -123,39 +123,6 @@ def test_an_export_that_failed_ends_the_deployment(platform: Platform) -> None:
     assert platform.status(model_id) == "failed"
 
 
-@pytest.mark.parametrize(
-    ("fault", "status", "code"),
-    [
-        ({"replace_all_templates": True}, 409, "template_replaced"),
-        ({"disk_full": True}, 503, "ollama_disk_full"),
-        ({"die_in": {"answer /api/create"}}, 503, "ollama_interrupted"),
-    ],
-)
-def test_a_failed_deployment_is_told_and_the_active_model_stays(
-    platform: Platform, double: OllamaDouble, fault: dict[str, Any], status: int, code: str
-) -> None:
-    first, second = platform.train(), platform.train()
-    for model_id in (first, second):
-        platform.export(model_id)
-    for action in ("deploy", "activate"):
-        assert platform.post(first, action).status_code == 200
-    for name, value in fault.items():
-        setattr(double.faults, name, value)
-
-    failed = platform.post(second, "deploy")
-
-    assert (failed.status_code, failed.json()["detail"]["code"]) == (status, code)
-    assert ("retry-after" in failed.headers) == (status == 503)
-    model = platform.api.get(f"/models/{second}").json()
-    assert (model["status"], model["errorCode"]) == ("failed", code)
-    assert platform.api.get("/models/active").json()["id"] == first
-    assert platform.ask(PROJECT).json()["system_fingerprint"] == first
-    # Once the server is well again the same model can be deployed.
-    double.faults = type(double.faults)()
-    assert platform.post(second, "deploy").status_code == 200
-    assert platform.status(second) == "ready"
-
-
 def test_a_failed_activation_leaves_everything_as_it_was(
     platform: Platform, double: OllamaDouble
 ) -> None:
@@ -210,23 +177,6 @@ def test_an_activation_that_died_behind_the_copy_is_settled_by_the_next_run(
     assert platform.post(second, "deploy").status_code == 200
 
     assert double.names[latest] == double.names[one]
-
-
-def test_two_deployments_at_once_wait_for_each_other(
-    platform: Platform, double: OllamaDouble
-) -> None:
-    ids = [platform.train("a"), platform.train("b"), platform.train("c")]
-    for model_id in ids:
-        platform.export(model_id)
-
-    begun = [platform.api.post(f"/models/{one}/deploy?wait=0").json() for one in ids]
-    ended = [
-        wait_for(lambda run_id=run["runId"]: platform.state.call_sync(runs.ended, run_id))
-        for run in begun
-    ]
-
-    assert {run.status for run in ended} == {RunStatus.COMPLETED}
-    assert double.calls.count("POST /api/create") == 3
 
 
 def test_a_lock_outlives_a_restart_of_its_holder_and_nothing_else(platform: Platform) -> None:
@@ -342,6 +292,58 @@ def test_a_deleted_version_is_gone_from_the_server_too(
     assert (refused.status_code, refused.json()["detail"]["code"]) == (409, "model_is_active")
     assert deleted.json() == {"message": "Deleted"}
     assert set(double.names) == kept
+
+
+def test_an_export_that_a_model_is_served_from_is_not_deleted(platform: Platform) -> None:
+    model_id = platform.train()
+    deployed = platform.export(model_id)
+    assert platform.post(model_id, "deploy").status_code == 200
+    newer = platform.export(model_id, "q8_0")
+    exports_of = f"/jobs/{platform.state.call_sync(models.get, model_id).job_id}/exports"
+
+    refused = platform.api.delete(f"{exports_of}/{deployed}")
+    gone = platform.api.delete(f"{exports_of}/{newer}")
+    assert platform.api.delete(f"/models/{model_id}").status_code == 200
+    unused = platform.api.delete(f"{exports_of}/{deployed}")
+
+    assert (refused.status_code, refused.json()["detail"]["code"]) == (409, "export_in_use")
+    assert refused.json()["detail"]["modelId"] == model_id
+    assert (gone.status_code, unused.status_code) == (200, 200)
+    assert platform.services.storage.names("exports") == []
+
+
+def test_without_ollama_the_export_that_answers_is_not_deleted(alone: Platform) -> None:
+    model_id = alone.train()
+    older, newest = alone.export(model_id), alone.export(model_id, "q8_0")
+    exports_of = f"/jobs/{alone.state.call_sync(models.get, model_id).job_id}/exports"
+    assert alone.post(model_id, "activate").status_code == 200
+
+    answers = [alone.api.delete(f"{exports_of}/{one}").status_code for one in (newest, older)]
+
+    assert answers == [409, 200]
+    assert alone.ask(PROJECT).status_code == 200
+
+
+def test_a_file_that_was_damaged_answers_nobody(alone: Platform) -> None:
+    """Neither to be activated, nor once it is active: a flipped bit would go unseen."""
+    model_id = alone.train()
+    export_id = alone.export(model_id)
+    storage, path = alone.services.storage, f"{export_dir(export_id)}/model.gguf"
+    sound = storage.read_bytes(path)
+    middle = len(sound) // 2
+    damaged = sound[:middle] + bytes([sound[middle] ^ 1]) + sound[middle + 1 :]
+
+    storage.write_bytes(path, damaged)
+    refused = alone.post(model_id, "activate")
+    storage.write_bytes(path, sound)
+    assert alone.post(model_id, "activate").status_code == 200
+    storage.write_bytes(path, damaged)
+    unanswered = alone.ask(PROJECT)
+    storage.write_bytes(path, sound)
+
+    for answer in (refused, unanswered):
+        assert (answer.status_code, answer.json()["detail"]["code"]) == (500, "export_damaged")
+    assert alone.ask(PROJECT).status_code == 200
 
 
 def test_an_activation_survives_the_death_of_its_driver(

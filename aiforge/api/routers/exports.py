@@ -11,7 +11,7 @@ from aiforge.api import examples, files, pagination
 from aiforge.api.dependencies import Actor, Ctx, ExportId, JobId, Key
 from aiforge.api.pagination import Limit, Offset
 from aiforge.api.responses import answers
-from aiforge.schemas.common import Page
+from aiforge.schemas.common import Message, Page
 from aiforge.schemas.exports import Export, ExportDetail, ExportRequest
 from aiforge.services import exports
 
@@ -55,6 +55,14 @@ async def list_exports(
 async def get_export(ctx: Ctx, job_id: JobId, export_id: ExportId) -> ExportDetail:
     """Get an export, with what was compared of it once it has completed."""
     return await exports.get(ctx, job_id, export_id)
+
+
+@router.delete(
+    "/jobs/{job_id}/exports/{export_id}", responses=answers(examples.DELETED, 400, 404, 409)
+)
+async def delete_export(ctx: Ctx, job_id: JobId, export_id: ExportId, key: Key) -> Message:
+    """Delete an export that no model is served from, and its files."""
+    return await exports.delete(ctx, job_id, export_id, key)
 
 
 @router.get(

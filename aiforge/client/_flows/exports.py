@@ -8,8 +8,12 @@ from pathlib import Path
 from aiforge.client._files import Progress
 from aiforge.client._flow import Flow
 from aiforge.client._flows.common import Page, fetch, fetch_page, given, post, quoted, until
+from aiforge.client._flows.common import (
+    delete as delete_at,
+)
 from aiforge.client._flows.downloads import save
 from aiforge.errors import Conflict, Failure, NotFound
+from aiforge.schemas.common import Message
 from aiforge.schemas.exports import (
     Export,
     ExportDetail,
@@ -81,6 +85,17 @@ def get(job_id: str, export_id: str) -> Flow[ExportDetail]:
         NotFound: There is none with this id.
     """
     return fetch(ExportDetail, f"/jobs/{quoted(job_id)}/exports/{quoted(export_id)}")
+
+
+def delete(job_id: str, export_id: str) -> Flow[Message]:
+    """Delete an export and its files; the same can be exported anew.
+
+    Raises:
+        NotFound: There is none with this id.
+        Conflict: It is being made (``export_not_ended``), or a model is served from it
+            (``export_in_use``).
+    """
+    return delete_at(Message, f"/jobs/{quoted(job_id)}/exports/{quoted(export_id)}")
 
 
 def download(

@@ -179,6 +179,8 @@ def _exported(context: RunContext, served: Served) -> ExportedFile:
             context.state, context.storage, context.settings, served.model, export_id
         )
         if file is not None:
+            context.progress(0.1, "comparing its hash")
+            file.require_intact()
             return file
         context.check_cancelled()
         time.sleep(POLL_SECONDS)

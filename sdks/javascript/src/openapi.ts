@@ -437,7 +437,11 @@ export interface paths {
         get: operations["getExport"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Delete Export
+         * @description Delete an export that no model is served from, and its files.
+         */
+        delete: operations["deleteExport"];
         options?: never;
         head?: never;
         patch?: never;
@@ -4459,6 +4463,41 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ExportDetail"];
+                };
+            };
+            /** @description Every error has this body. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    deleteExport: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A repetition with the same key is answered as the first request was, and changes nothing; with another body it is refused. */
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                job_id: string;
+                export_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Message"];
                 };
             };
             /** @description Every error has this body. */

@@ -142,6 +142,12 @@ export class Exports extends Resource {
     return body(this.forge.api.GET("/jobs/{job_id}/exports/{export_id}", { params }));
   }
 
+  /** Delete an export that no model is served from, and its files. */
+  async delete(jobId: string, exportId: string): Promise<void> {
+    const params = { path: { job_id: jobId, export_id: exportId } };
+    await this.forge.api.DELETE("/jobs/{job_id}/exports/{export_id}", { params });
+  }
+
   /** A file of an export, the main one by default, whose body can be streamed to a disk. */
   download(
     jobId: string,
