@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from aiforge.client import Job
+    from aiforge.schemas.jobs import Validation
 
 app = group("Training jobs.", "aiforge job list")
 
@@ -159,6 +160,60 @@ def cancel(cli: Cli, job_id: JobId) -> None:
     """Cancel a job that waits or runs."""
     job = cli.forge.jobs.cancel(job_id)
     cli.show(job, lambda console: console.print(f"{job.id}: {job.status}"))
+
+
+@command(
+    app,
+    "validate",
+    examples="""
+    aiforge job validate job-…
+    aiforge job validate job-… --exam-items 50
+    aiforge job validate job-… --show
+    """,
+)
+def validate(
+    cli: Cli,
+    job_id: JobId,
+    policy: Annotated[
+        str | None, typer.Option("--policy", help="Gate policy; by the model's size when absent.")
+    ] = None,
+    exam_items: Annotated[
+        int | None,
+        typer.Option(
+            "--exam-items",
+            min=0,
+            max=200,
+            help="Functions of the repository's exam to sit, 0 for none; the policy's when absent.",
+        ),
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Show what was measured last, and measure nothing.")
+    ] = False,
+) -> None:
+    """Measure again what a job trained, and show what the gate says."""
+    if not show:
+        cli.forge.jobs.validate(job_id, policy=policy, exam_items=exam_items)
+    with cli.console.status(f"Measuring {job_id}"):
+        measured = cli.forge.jobs.wait_validation(job_id)
+    cli.show(measured, validation_details(measured))
+
+
+def validation_details(measured: Validation) -> Callable[[Console], None]:
+    """Shows what was measured of a job, and the gate's reasons."""
+    verdict = {True: "passed", False: "not passed", None: None}[measured.passed]
+    return facts(
+        [
+            ("job", measured.job_id),
+            ("model", measured.model_id),
+            ("policy", measured.policy),
+            ("gate", verdict),
+            *((str(one.metric), f"{one.status}: {one.reason}") for one in measured.gates),
+            *(
+                (metric, f"not measured: {reason}")
+                for metric, reason in measured.metrics.not_measured.items()
+            ),
+        ]
+    )
 
 
 def follow_or_detach(cli: Cli, job_id: str, *, logs: bool = False) -> Job:

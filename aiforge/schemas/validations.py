@@ -172,6 +172,10 @@ class ValidationRequest(Request):
     policy: str | None = Field(default=None, max_length=100, pattern=r"^[a-z0-9][a-z0-9-]*$")
     """Name of a gate policy; chosen by the base model's size by default."""
 
+    exam_items: int | None = Field(default=None, ge=0, le=200)
+    """Functions of the repository's exam to sit; 0 sits none, absent as many as the policy says.
+    There is an exam only where the dataset was built with one (``raft.examItems``)."""
+
 
 class ValidationStarted(Wire):
     """The validation that was queued, or is under way already."""

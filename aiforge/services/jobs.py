@@ -146,10 +146,10 @@ async def validate(
         InvalidInput: There is no such policy.
         Conflict: The job has not completed, or the key was used for another request.
     """
-    policy = None if request is None else request.policy
-    if policy is not None:
-        gate.read_policy(policy)
-    run = await services.state.once(key).call(jobs.validate, job_id, policy)
+    asked = request or ValidationRequest()
+    if asked.policy is not None:
+        gate.read_policy(asked.policy)
+    run = await services.state.once(key).call(jobs.validate, job_id, asked.policy, asked.exam_items)
     return ValidationStarted(
         job_id=job_id, run_id=run.id, status=run.status, message="Validation queued"
     )

@@ -202,7 +202,12 @@ def validation(connection: Connection, job_id: str) -> Validation:
 
 
 @write
-def validate(connection: Connection, job_id: str, policy: str | None = None) -> Run:
+def validate(
+    connection: Connection,
+    job_id: str,
+    policy: str | None = None,
+    exam_items: int | None = None,
+) -> Run:
     """Queue a validation of what a job trained; one that is under way already is returned.
 
     Raises:
@@ -225,6 +230,7 @@ def validate(connection: Connection, job_id: str, policy: str | None = None) -> 
         "job_id": job_id,
         "model_id": None if model is None else model.id,
         "policy": policy,
+        "exam_items": exam_items,
     }
     return validations.queue(connection, ValidateSpec.model_validate(spec), trained)
 

@@ -67,8 +67,8 @@ def delete_export(connection: Connection, job_id: str, export_id: str) -> Export
     model = deployments.served_from(connection, export)
     if model is not None:
         raise Conflict(
-            f"{model.name} is served from {export_id}; activate and deploy it from another "
-            "export, or delete the model first.",
+            f"{model.name} is served from {export_id}; export another type and deploy that, or "
+            "delete the model first.",
             code="export_in_use",
             modelId=model.id,
         )

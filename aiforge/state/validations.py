@@ -41,6 +41,7 @@ class ValidateSpec(Wire):
     base_model: str
     config: JobConfig
     policy: str | None = None
+    exam_items: int | None = None
 
 
 class ValidateOutcome(Wire):

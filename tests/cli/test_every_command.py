@@ -23,6 +23,7 @@ from aiforge.cli.charts import bars
 from aiforge.cli.main import app as commands
 from aiforge.client import AIForge, AsyncAIForge
 from aiforge.services import artifacts
+from aiforge.state import runs
 from aiforge.storage import export_dir
 
 Run = Callable[..., Result]
@@ -126,6 +127,23 @@ def test_an_export_from_its_making_to_its_file(
     assert run("export", "show", job_id, "export-none").exit_code == 1
     assert f"{export_id}: Deleted" in run("export", "delete", job_id, export_id).stdout
     assert run("export", "show", job_id, export_id).exit_code == 1
+
+
+def test_a_job_is_measured_again_with_as_much_exam_as_is_wanted(
+    run: Run, world: World, job_id: str
+) -> None:
+    world.finish(job_id)
+
+    with world.working():
+        measured = run("job", "validate", job_id, "--exam-items", "3", "--json")
+    shown = run("job", "validate", job_id, "--show")
+
+    assert measured.exit_code == 0, measured.output
+    found = json.loads(measured.stdout)
+    spec = world.services.state.call_sync(runs.get, found["runId"]).spec
+    assert (found["passed"], spec["examItems"]) == (True, 3)
+    assert "gate" in shown.stdout
+    assert run("job", "validate", job_id, "--exam-items", "201").exit_code == 2
 
 
 def keep(world: World, type: Any, name: str, content: bytes, mime: str) -> str:

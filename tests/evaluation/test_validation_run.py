@@ -215,14 +215,23 @@ def test_a_named_policy_is_the_one_that_judges(
         bits_per_byte=math.inf, perplexity=math.inf, samples={"bits_per_byte": 5000}
     )
     compared = Compared({"base": figures, "candidate": figures})
-    monkeypatch.setattr(validate, "compare_on_cluster", lambda *_: compared)
+    asked: list[Comparison] = []
+
+    def compare(comparison: Comparison, *_: object) -> Compared:
+        asked.append(comparison)
+        return compared
+
+    monkeypatch.setattr(validate, "compare_on_cluster", compare)
     job_id = train()
     (run,) = state.call_sync(runs.waiting)
     state.call_sync(outcomes.cancel, run.id)
-    state.call_sync(jobs.validate, job_id, "default")
+    state.call_sync(jobs.validate, job_id, "default", 7)
 
     carry_out(state, settings)
 
+    policy = read_policy("default")
+    assert asked[0].measures.exam.items == 7
+    assert asked[0].measures.humaneval == policy.measure.humaneval
     found = measured(state, job_id)
     assert found.policy == "default"
     verdict = next(one for one in found.gates if one.metric == "bits_per_byte")

@@ -165,16 +165,20 @@ def validation(job_id: str) -> Flow[Validation]:
     return fetch(Validation, f"/jobs/{quoted(job_id)}/validation")
 
 
-def validate(job_id: str, *, policy: str | None = None) -> Flow[ValidationStarted]:
+def validate(
+    job_id: str, *, policy: str | None = None, exam_items: int | None = None
+) -> Flow[ValidationStarted]:
     """Measure again what a job trained; a validation that is under way is the answer.
 
     Args:
         policy: Name of a gate policy; chosen by the base model's size when absent.
+        exam_items: Functions of the repository's exam to sit, none for 0; as many as the policy
+            says when absent.
 
     Raises:
         Conflict: The job has not completed.
     """
-    body = given(policy=policy)
+    body = given(policy=policy, exam_items=exam_items)
     return post(ValidationStarted, f"/jobs/{quoted(job_id)}/validation", json=body)
 
 

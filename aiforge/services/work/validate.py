@@ -93,10 +93,17 @@ def _champion(context: RunContext, spec: ValidateSpec) -> Model | None:
 
 
 def _policy(context: RunContext, spec: ValidateSpec) -> GatePolicy:
+    """The policy that was asked for, or the base model's; with as much exam as was asked for."""
     if spec.policy is not None:
-        return gate.read_policy(spec.policy)
-    base = resolve_base_model(spec.base_model, context.settings)
-    return gate.policy_for(Shape.of(read_config(base)).parameters)
+        policy = gate.read_policy(spec.policy)
+    else:
+        base = resolve_base_model(spec.base_model, context.settings)
+        policy = gate.policy_for(Shape.of(read_config(base)).parameters)
+    if spec.exam_items is None:
+        return policy
+    exam = policy.measure.exam.model_copy(update={"items": spec.exam_items})
+    measure = policy.measure.model_copy(update={"exam": exam})
+    return policy.model_copy(update={"measure": measure})
 
 
 def _comparison(

@@ -3422,6 +3422,8 @@ export interface components {
          * @description ``POST /jobs/:jobId/validation``.
          */
         ValidationRequest: {
+            /** Examitems */
+            examItems?: number | null;
             /** Policy */
             policy?: string | null;
         };

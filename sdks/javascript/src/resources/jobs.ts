@@ -99,7 +99,7 @@ export class Jobs extends Resource {
     return body(this.forge.api.GET("/jobs/{job_id}/validation", { params }));
   }
 
-  /** Measure again what a job trained. */
+  /** Measure again what a job trained; `examItems` says how much of the repository's exam. */
   validate(
     jobId: string,
     request: Schemas["ValidationRequest"] = {},
