@@ -183,7 +183,7 @@ async def _pieces(services: Services, conversation: Conversation) -> AsyncIterat
         if export is None:
             raise Conflict(
                 f"{served.model.name} has no exported file to answer from; export it first: "
-                f"POST /jobs/{served.model.job_id}/export.",
+                f"aiforge model export {served.model.id}, or POST /jobs/{served.model.job_id}/export.",
                 code="model_not_exported",
                 jobId=served.model.job_id,
             )

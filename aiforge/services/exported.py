@@ -148,7 +148,7 @@ def require_under_way(state: State, model: Model) -> None:
     reason = f": {last[0].error}" if last and last[0].error else ""
     raise Conflict(
         f"{model.name} has no exported file{reason.rstrip('.')}; export it first: "
-        f"POST /jobs/{model.job_id}/export.",
+        f"aiforge model export {model.id}, or POST /jobs/{model.job_id}/export.",
         code="model_not_exported",
         jobId=model.job_id,
     )
