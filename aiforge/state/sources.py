@@ -242,20 +242,20 @@ def due(connection: Connection, default_seconds: float | None, moment: datetime)
         default_seconds: Interval of the sources that have none of their own; never when absent.
     """
     attempted = runs.runs.c.finished_at
+    own = (sources.c.id, sources.c.run_id, sources.c.sync_seconds, sources.c.sync_failures)
     query = (
-        select(sources.c.id, sources.c.run_id, sources.c.sync_failures, attempted)
-        .add_columns(func.coalesce(sources.c.sync_seconds, default_seconds).label("interval"))
+        select(*own, attempted)
         .join_from(sources, runs.runs, runs.runs.c.id == sources.c.run_id)
         .where(sources.c.type != "upload", sources.c.status != SourceStatus.SYNCING)
         .where(attempted.is_not(None))
         .order_by(attempted)
     )
-    return [
-        DueSync(source_id=row.id, run_id=row.run_id)
-        for row in connection.execute(query)
-        if row.interval is not None
-        and moment >= row.finished_at + _pause(float(row.interval), row.sync_failures)
-    ]
+    found = []
+    for row in connection.execute(query):
+        seconds = row.sync_seconds or default_seconds
+        if seconds and moment >= row.finished_at + _pause(seconds, row.sync_failures):
+            found.append(DueSync(source_id=row.id, run_id=row.run_id))
+    return found
 
 
 def _pause(seconds: float, failures: int) -> timedelta:
