@@ -181,11 +181,12 @@ async def _pieces(services: Services, conversation: Conversation) -> AsyncIterat
     else:
         export = await services.state.call(exports.newest, served.model.job_id)
         if export is None:
+            model = served.model
             raise Conflict(
-                f"{served.model.name} has no exported file to answer from; export it first: "
-                f"aiforge model export {served.model.id}, or POST /jobs/{served.model.job_id}/export.",
+                f"{model.name} has no exported file to answer from; export it first: "
+                f"aiforge model export {model.id}, or POST /jobs/{model.job_id}/export.",
                 code="model_not_exported",
-                jobId=served.model.job_id,
+                jobId=model.job_id,
             )
         pieces = services.engines.here(export, messages, options)
     last = None
