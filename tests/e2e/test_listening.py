@@ -1,0 +1,55 @@
+"""A platform on loopback listens nowhere else, but for one port of each of Serve's replicas."""
+
+from __future__ import annotations
+
+import contextlib
+from ipaddress import ip_address
+
+import httpx
+import psutil
+import pytest
+from harness import Platform
+
+from aiforge.runtime import cluster
+
+
+def addresses(platform: Platform) -> dict[int, tuple[str, str]]:
+    """By port, the process that listens and its address."""
+    info = cluster.running(platform.settings)
+    assert info is not None
+    found = {}
+    for process in cluster.processes_of(info.id):
+        with contextlib.suppress(psutil.Error):
+            for connection in process.net_connections("inet"):
+                if connection.status == psutil.CONN_LISTEN:
+                    address = connection.laddr.ip.removeprefix("::ffff:")
+                    found[connection.laddr.port] = (process.name(), address)
+    return found
+
+
+@pytest.mark.cluster
+def test_ports_of_a_local_platform_are_on_loopback_but_for_those_of_replicas(
+    platform: Platform,
+) -> None:
+    httpx.get(f"{platform.url}/health").raise_for_status()
+
+    listening = addresses(platform)
+
+    assert {"gcs_server", "raylet", "haproxy"} <= {name for name, _ in listening.values()}
+    outside = [name for name, address in listening.values() if not ip_address(address).is_loopback]
+    # Serve has every replica take requests of others by gRPC at [::], and no setting for that;
+    # SECURITY.md says so.
+    assert all(name.startswith("ray::ServeReplica") for name in outside), outside
+    assert len(outside) <= 2
+
+
+@pytest.mark.cluster
+def test_ray_forgets_tasks_and_actors_that_are_gone(platform: Platform) -> None:
+    info = cluster.running(platform.settings)
+    assert info is not None
+    (control,) = [each for each in cluster.processes_of(info.id) if each.name() == "gcs_server"]
+
+    environment = control.environ()
+
+    assert environment["RAY_task_events_max_num_task_in_gcs"] == "10000"
+    assert environment["RAY_maximum_gcs_destroyed_actor_cached_count"] == "1000"
