@@ -20,6 +20,7 @@ from pydantic_settings import (
 from aiforge.errors import InvalidInput
 
 Environment = Literal["development", "staging", "production"]
+LogFormat = Literal["json", "text"]
 
 
 class Retention(BaseModel):
@@ -118,8 +119,11 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=1, le=65535)
     """Port of the HTTP API."""
 
+    metrics_host: str = "127.0.0.1"
+    """Address of the platform's own metrics, which ask nobody who they are."""
+
     metrics_port: int = Field(default=0, ge=0, le=65535)
-    """Loopback port of the platform's own metrics; any free one when 0, named in
+    """Port of the platform's own metrics; any free one when 0, named in
     ``home/metrics/platform.json``."""
 
     source_roots: list[Path] = Field(default_factory=list)
@@ -171,6 +175,12 @@ class Settings(BaseSettings):
     cluster_limits: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """What the cluster's autoscaler can grow it to, by Ray's names (``CPU``, ``GPU``,
     ``accelerator_type:L4``). Jobs are planned and admitted with it where less is there yet."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What the platform's processes log. Libraries' warnings are logged whatever stands here."""
+
+    log_format: LogFormat | None = None
+    """Of every log line; when absent text on a terminal in development, JSON anywhere else."""
 
     namespace: str = "aiforge"
     """Ray namespace of the platform's actors."""

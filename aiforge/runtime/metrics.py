@@ -177,13 +177,15 @@ def targets_file(settings: Settings) -> Path:
 
 
 def serve(settings: Settings, state: State) -> int:
-    """Answer ``/metrics`` on loopback from a thread of its own, and say where; the port.
+    """Answer ``/metrics`` from a thread of its own, and say where; the port.
 
-    Outside this machine the port is closed: Prometheus belongs onto the head node.
+    By default the port is closed outside this machine: Prometheus belongs onto the head node.
     """
     registry = CollectorRegistry()
     registry.register(PlatformMetrics(state, Storage(settings.resolved_storage_uri)))
-    server, _ = start_http_server(settings.metrics_port, addr="127.0.0.1", registry=registry)
+    server, _ = start_http_server(
+        settings.metrics_port, addr=settings.metrics_host, registry=registry
+    )
     port = int(server.server_port)
     path = targets_file(settings)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -127,6 +127,19 @@ class RayJobSpec(Strict):
     suspend: bool | None = None
 
 
+class PodMetricsEndpoint(Strict):
+    """Of the Prometheus Operator's ``monitoring.coreos.com/v1`` API."""
+
+    port: str
+    interval: str | None = None
+    path: str | None = None
+
+
+class PodMonitorSpec(Strict):
+    selector: dict[str, dict[str, str]]
+    podMetricsEndpoints: list[PodMetricsEndpoint]
+
+
 class _Resource(Strict):
     apiVersion: Literal["ray.io/v1"]
     metadata: Core
@@ -145,6 +158,13 @@ class RayService(_Resource):
 class RayJob(_Resource):
     kind: Literal["RayJob"]
     spec: RayJobSpec
+
+
+class PodMonitor(Strict):
+    apiVersion: Literal["monitoring.coreos.com/v1"]
+    kind: Literal["PodMonitor"]
+    metadata: Core
+    spec: PodMonitorSpec
 
 
 KINDS: dict[str, type[RayCluster | RayService | RayJob]] = {

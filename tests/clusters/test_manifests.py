@@ -18,7 +18,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from kuberay import KINDS, RayCluster, RayClusterSpec, RayJob, RayService
+from kuberay import KINDS, PodMonitor, RayCluster, RayClusterSpec, RayJob, RayService
 from pydantic import ValidationError
 
 from aiforge.batch import read_recipe
@@ -267,7 +267,7 @@ def test_ports_are_open_to_whom_they_are_meant_for(overlay: str) -> None:
     outside = [rule for rule in policy["ingress"] if "ports" in rule]
     assert all(rule["from"] for rule in policy["ingress"])
     ports = {port["port"] for rule in outside for port in rule["ports"]}
-    assert ports == {8000, 8080, 8265}
+    assert ports == {8000, 8080, 8265, 9100}
     assert not any(
         block.get("ipBlock", {}).get("cidr") == "0.0.0.0/0"
         and "169.254.169.254/32" not in block["ipBlock"]["except"]
@@ -277,6 +277,31 @@ def test_ports_are_open_to_whom_they_are_meant_for(overlay: str) -> None:
     budget = the(overlay, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"]
     labels = [each["metadata"]["labels"] for each in templates(overlay)]
     assert sum(budget.items() <= each.items() for each in labels) == 1
+
+
+def test_prometheus_finds_the_metrics_of_ray_and_of_the_platform(overlay: str) -> None:
+    monitor = PodMonitor.model_validate(the("monitoring", "PodMonitor")).spec
+    scraped = {endpoint.port for endpoint in monitor.podMetricsEndpoints}
+    selector = monitor.selector["matchLabels"].items()
+    open_to_it = {
+        port["port"]
+        for rule in the(overlay, "NetworkPolicy")["spec"]["ingress"]
+        for source in rule["from"]
+        if "monitoring" in str(source)
+        for port in rule["ports"]
+    }
+    found: dict[str, int] = {}
+    for template in templates(overlay):
+        assert selector <= template["metadata"]["labels"].items()
+        for container in template["spec"]["containers"]:
+            ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+            assert "metrics" in ports
+            found |= {name: port for name, port in ports.items() if name in scraped}
+
+    assert found.keys() == scraped
+    assert set(found.values()) == open_to_it
+    assert the_settings(overlay)["AIFORGE_METRICS_PORT"] == str(found["platform"])
+    assert the("monitoring", "PodMonitor")["metadata"]["namespace"] == "aiforge"
 
 
 def test_the_example_of_the_secret_holds_no_value_and_every_key() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 
 import pytest
-from harness import Platform, aiforge, free_port
+from harness import RECIPE, Demonstrated, Platform, aiforge, free_port
+from prose import NOUNS, module
 
 from aiforge.runtime import cluster
 from aiforge.settings import Settings
@@ -25,3 +27,23 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     assert info is not None
     assert aiforge("down", home=home, port=port).returncode == 0
     assert cluster.processes_of(info.id) == []
+
+
+@pytest.fixture(scope="session")
+def demonstrated(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Demonstrated:
+    """A small demo on that platform: source, dataset, job, validation, export, model."""
+    root = tmp_path_factory.mktemp("demo")
+    repository, recipe = root / "repository", root / "recipe.yaml"
+    files = {f"pkg/{name}.py": module(name, functions=5) for name in NOUNS}
+    files["README.md"] = "# Small\n\n## Use\n\nCall `count_apples` with a list of apples.\n"
+    for name, text in files.items():
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text(text)
+    git = ("git", "-c", "user.name=A", "-c", "user.email=a@example.org")
+    for command in (("init", "-q", "-b", "main"), ("add", "-A"), ("commit", "-q", "-m", "first")):
+        subprocess.run([*git, *command], cwd=repository, check=True)
+    recipe.write_text(RECIPE)
+    asked = ("demo", "--recipe", str(recipe), "--source", str(repository), "--json")
+    done = platform.run(*asked)
+    assert done.returncode == 0, done.stderr
+    return Demonstrated(asked, json.loads(done.stdout))

@@ -12,6 +12,23 @@ from typing import Any
 
 from aiforge.settings import Settings
 
+RECIPE = """
+project_name: small
+source: {type: git, url: .}
+dataset:
+  max_examples: 60
+  raft: {chunk_tokens: 120, context_tokens: 512, distractors: 1, validation_fraction: 0.25}
+train:
+  base_model: forge-tiny
+  epochs: 1
+  learning_rate: 0.001
+  rank: 8
+  batch_size: 2
+  gradient_accumulation: 1
+  num_workers: 2
+  zero_stage: 1
+"""
+
 
 @dataclass(frozen=True)
 class Platform:
@@ -61,3 +78,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Demonstrated:
+    """A demo that was carried out on a platform: how, and what it printed as JSON."""
+
+    command: tuple[str, ...]
+    story: dict[str, Any]

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from harness import aiforge, free_port
+from harness import RECIPE, aiforge, free_port
 from prose import NOUNS, module
-from test_first_light import RECIPE
 
 from aiforge.settings import Settings
 from aiforge.storage import Storage
