@@ -14,7 +14,7 @@ from ray.serve import Application
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from aiforge import redaction
+from aiforge import logs
 from aiforge.api.factory import create_app
 from aiforge.errors import AIForgeError, Unavailable
 from aiforge.runtime.limiter import RayLimiter
@@ -102,8 +102,7 @@ class Api:
 
     def __init__(self, settings: dict[str, Any], llama: DeploymentHandle) -> None:
         self._settings = Settings.model_validate(settings)
-        redaction.install()
-        redaction.learn(self._settings.secrets)
+        logs.install(self._settings, "api")
         self._services: Services | None = None
         self._answers_here = LlamaThere(llama)
 

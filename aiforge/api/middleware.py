@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import ip_address
@@ -14,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from aiforge import logs
 from aiforge.api.errors import REQUEST_ID, render, unexpected
 from aiforge.errors import Forbidden, Rejected
 from aiforge.schemas.common import new_id, utc_now
@@ -22,13 +25,19 @@ ENVELOPE = "application/vnd.aiforge.envelope+json"
 TOTAL_HEADER = "X-Total-Count"
 REQUEST_ID_HEADER = "X-Request-Id"
 
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
-class RequestContext:
-    """Names every request, and answers what nobody foresaw.
+_log = logging.getLogger(__name__)
 
-    A client may choose the id by sending ``X-Request-Id``.
+
+class RequestContext:
+    """Names every request, logs what changes something, and answers what nobody foresaw.
+
+    A client may choose the id by sending ``X-Request-Id``: letters, digits and ``._-``, 100 at
+    most; any other is replaced.
 
     Args:
         name_answers: Send the id back; false where the server around the application does so.
@@ -44,24 +53,36 @@ class RequestContext:
         wanted = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
         request_id = wanted if _REQUEST_ID.fullmatch(wanted) else new_id("req")
         scope[REQUEST_ID] = request_id
-        started = False
+        started, begun = False, time.monotonic()
 
         async def send_named(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                _note(scope, message["status"], time.monotonic() - begun)
                 if self.name_answers:
                     MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
             await send(message)
 
-        try:
-            await self.app(scope, receive, send_named)
-        except ClientDisconnect:
-            return None
-        except Exception as error:
-            if started:
-                raise
-            await unexpected(scope, error)(scope, receive, send_named)
+        with logs.about(request=request_id):
+            try:
+                await self.app(scope, receive, send_named)
+            except ClientDisconnect:
+                return None
+            except Exception as error:
+                if started:
+                    raise
+                await unexpected(scope, error)(scope, receive, send_named)
+
+
+def _note(scope: Scope, status: int, seconds: float) -> None:
+    """Log a request that changes something or failed; the query, which may hold a secret, not."""
+    level = logging.DEBUG if scope["method"] in _READS else logging.INFO
+    if status >= 500:
+        level = logging.WARNING
+    if _log.isEnabledFor(level):
+        told = scope["method"], scope["path"][:200], status, 1000 * seconds
+        _log.log(level, "%s %s: %s after %.1f ms", *told)
 
 
 class LocalClients:

@@ -69,6 +69,13 @@ def local_settings(home: Path | None, port: int | None, root: str | None = None)
     return settings
 
 
+def log_to_terminal(settings: Settings) -> None:
+    """Have this command say on stderr what it would log."""
+    from aiforge import logs
+
+    logs.to_terminal(settings)
+
+
 def _own_roots(root: str | None) -> list[Path]:
     """Who starts a development platform may have it read where they are."""
     places = [Path.cwd()]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aiforge.cli.frame import Cli, ExitCode, command, leave
-from aiforge.cli.installation import Home, Port, installed, local_settings
+from aiforge.cli.installation import Home, Port, installed, local_settings, log_to_terminal
 from aiforge.cli.output import duration, facts, size
 from aiforge.errors import Unavailable
 
@@ -61,6 +61,7 @@ def up(
     AIFORGE_STORAGE_URI and AIFORGE_RAY_ADDRESS.
     """
     settings = local_settings(home, port)
+    log_to_terminal(settings)
     begun = time.monotonic()
     info = _start(settings, cli.console)
     seconds = time.monotonic() - begun
@@ -84,6 +85,7 @@ def restart(cli: Cli, home: Home = None, port: Port = None) -> None:
     Database, storage, address and port stay those of the start. Runs go on untouched.
     """
     settings = local_settings(home, port)
+    log_to_terminal(settings)
     begun = time.monotonic()
     platform = installed("aiforge.runtime.platform")
     with cli.console.status("Restarting") as shown:
@@ -182,6 +184,7 @@ def demo(
     repository = _repository(source) if source else own_repository()
     chosen = read_recipe(recipe)
     settings = local_settings(home, port, root=repository)
+    log_to_terminal(settings)
     begun = time.monotonic()
     started = _ensure_up(cli, settings)
     ready = time.monotonic() - begun
@@ -265,13 +268,15 @@ def _stop(settings: Settings, console: Console) -> bool:
 def _where(
     settings: Settings, info: ClusterInfo | None, seconds: float
 ) -> list[tuple[str, str | None]]:
+    from aiforge import logs
+
     return [
         ("ready", f"after {seconds:.1f} s"),
         ("api", f"{_url(settings)}  (OpenAPI: /openapi.json)"),
         ("ray dashboard", info.dashboard if info else None),
         ("database", _without_password(settings.resolved_database_url)),
         ("storage", settings.resolved_storage_uri),
-        ("logs", info.log if info else None),
+        ("logs", f"{settings.home / logs.FILE}" + (f", {info.log}" if info else "")),
         ("batch runs", 'eval "$(aiforge env)"; ray job submit … (see configs/train)'),
         ("stop", "aiforge down"),
     ]

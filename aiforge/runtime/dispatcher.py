@@ -15,11 +15,11 @@ from typing import Any
 
 import ray
 
-from aiforge import redaction
+from aiforge import logs
 from aiforge.errors import Conflict, Unavailable
 from aiforge.runtime import metrics
 from aiforge.runtime.admission import Decision, Verdict, decide
-from aiforge.runtime.drivers import Attempt, Drivers, RayDrivers
+from aiforge.runtime.drivers import Attempt, Drivers, RayDrivers, about
 from aiforge.runtime.missions import watch
 from aiforge.schemas.runs import Event, Run, RunStatus
 from aiforge.services import preflight
@@ -97,7 +97,8 @@ class Dispatcher:
             self._seen = await self._state.call(events.latest)
         active = await self._state.call(runs.active)
         for run in active:
-            await self._look_after(run)
+            with logs.about(**about(run)):
+                await self._look_after(run)
         self._forget({(run.id, run.attempt) for run in active})
         await self._keep_house()
         await self._admit()
@@ -112,6 +113,7 @@ class Dispatcher:
             await self._cancel(run)
         elif self._is_silent(run):
             self._gone[attempt] = "its driver did not answer any more"
+            _log.warning("The driver of %s does not answer; it is killed", run.id)
             await self._drivers.kill(run)
 
     async def _watch(self, run: Run) -> None:
@@ -133,10 +135,12 @@ class Dispatcher:
         """Begin the next attempt of a run whose driver is gone, unless it ended the run."""
         recovered = await self._state.call(outcomes.recover, run.id, run.attempt, reason)
         if recovered.status is RunStatus.RUNNING and recovered.attempt > run.attempt:
-            _log.warning("Attempt %s of %s: %s", run.attempt, run.id, reason)
+            _log.warning("Attempt %s of %s: %s; the next begins", run.attempt, run.id, reason)
             await self._start(recovered)
 
     async def _start(self, run: Run) -> None:
+        with logs.about(**about(run)):
+            _log.info("Starting attempt %s of %s %s", run.attempt, run.kind, run.id)
         await self._drivers.start(run)
         await self._watch(run)
 
@@ -145,6 +149,7 @@ class Dispatcher:
         told = self._told.get(attempt)
         if told is None:
             self._told[attempt] = time.monotonic()
+            _log.info("Cancelling %s", run.id)
             asyncio.get_running_loop().call_later(CANCEL_SECONDS, self._wake.set)
             await self._drivers.cancel(run)
         elif time.monotonic() - told >= CANCEL_SECONDS:
@@ -169,6 +174,7 @@ class Dispatcher:
             self._sweep_due = time.monotonic() + RECONCILE_SECONDS
             active = await self._state.call(runs.active)
             await self._drivers.sweep({(run.id, run.attempt) for run in active})
+            logs.rotate(self._settings.home)
         if time.monotonic() >= self._purge_due:
             self._purge_due = time.monotonic() + PURGE_SECONDS
             await self._state.call(applied.purge)
@@ -180,7 +186,8 @@ class Dispatcher:
         active = await self._state.call(runs.active)
         for decision in decide(waiting, active, await self._drivers.capacity()):
             try:
-                await self._apply(decision)
+                with logs.about(**about(decision.run)):
+                    await self._apply(decision)
             except Conflict:
                 # It was cancelled in the meantime.
                 continue
@@ -228,8 +235,7 @@ class DispatcherActor:
     """
 
     def __init__(self, settings: Settings, work_of: WorkOf) -> None:
-        redaction.install()
-        redaction.learn(settings.secrets)
+        logs.install(settings, "dispatcher")
         self._settings = settings
         self._work_of = work_of
         threading.Thread(target=self._run, name="dispatcher", daemon=True).start()

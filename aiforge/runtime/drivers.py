@@ -15,7 +15,7 @@ import ray
 from pydantic import ValidationError
 from ray.exceptions import RayError, RayTaskError
 
-from aiforge import redaction
+from aiforge import logs
 from aiforge.errors import AIForgeError, Cancelled, Conflict, InternalError, Unavailable
 from aiforge.runtime.placements import Placements
 from aiforge.schemas.runs import Resources, Run, RunStatus
@@ -112,13 +112,17 @@ class Driver:
     def _work(self, context: RunContext) -> Callable[[], Run]:
         """Do the work and return the write that ends the run."""
         run_id, attempt, call = self._run_id, self._attempt, self._state.call_sync
+        begun = time.monotonic()
+        _log.info("Attempt %s of %s %s begins", attempt, context.run.kind, run_id)
         try:
             context.check_cancelled()
             result = self._work_of(context.run.kind)(context)
             context.check_cancelled()
+            _log.info("%s is done after %.1f s", run_id, time.monotonic() - begun)
             return partial(call, outcomes.complete, run_id, attempt, result)
         except Exception as error:
             if context.is_cancelled:
+                _log.info("%s stopped after %.1f s", run_id, time.monotonic() - begun)
                 return partial(call, outcomes.cancelled, run_id, attempt)
             return self._failing(_tell(context, error))
 
@@ -152,11 +156,19 @@ class Driver:
         return partial(call, outcomes.fail, self._run_id, self._attempt, told.message, told.code)
 
 
+def about(run: Run) -> dict[str, Any]:
+    """What log lines about a run carry."""
+    found: dict[str, Any] = {"run": run.id, "attempt": run.attempt, "kind": str(run.kind)}
+    return found if run.request_id is None else found | {"request": run.request_id}
+
+
 def _tell(context: RunContext, error: Exception) -> AIForgeError:
     """What is shown of an error; the trace of one that nobody foresaw goes to the run's log."""
     origin = _origin(error)
     if isinstance(origin, AIForgeError) and not isinstance(origin, Cancelled):
+        _log.warning("%s failed: %s (%s)", context.run.id, origin.message, origin.code)
         return origin
+    _log.error("%s failed in a way that nobody foresaw", context.run.id, exc_info=error)
     context.log("".join(traceback.format_exception(error)), "error")
     return InternalError("The work failed in a way that nobody foresaw; its log has the trace.")
 
@@ -196,9 +208,14 @@ class DriverActor(Driver):
     def __init__(
         self, settings: Settings, run_id: str, attempt: int, work_of: WorkOf = work_of
     ) -> None:
-        redaction.install()
-        redaction.learn(settings.secrets)
+        logs.install(settings, "driver")
+        logs.name_process(run=run_id, attempt=attempt)
         super().__init__(settings, run_id, attempt, work_of)
+
+    def _carry_out(self, run: Run) -> None:
+        # The process does nothing else, in whatever thread.
+        logs.name_process(**about(run))
+        super()._carry_out(run)
 
     def leave(self) -> None:
         """Wait for the end of the attempt and end the actor with it."""

@@ -18,7 +18,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from aiforge import wire
+from aiforge import logs, wire
 from aiforge.services.limits import Bucket, Verdict, Window, quotas
 from aiforge.settings import Settings
 from aiforge.wire import Line, LineDownError
@@ -37,11 +37,12 @@ _log = logging.getLogger(__name__)
 class LimiterActor:
     """Counts in one process, one request after another."""
 
-    def __init__(self, home: str, namespace: str) -> None:
+    def __init__(self, settings: Settings) -> None:
+        logs.install(settings, "limiter")
         self._window = Window()
         self._one = threading.Lock()
         with suppress(OSError):
-            wire.listen(_address(home, namespace), lambda asked: self._judge(*asked))
+            wire.listen(_address(settings), lambda asked: self._judge(*asked))
 
     async def judge(self, principal: str, bucket: Bucket, limit: int) -> Verdict:
         """Count a request unless there were too many, and judge it."""
@@ -61,7 +62,7 @@ class RayLimiter:
         self._handle: Any = None
         self._line: Line | None = None
         with suppress(OSError):
-            self._line = Line(_address(str(settings.home), settings.namespace))
+            self._line = Line(_address(settings))
         self._resume = 0.0
         self._refused: dict[tuple[str, Bucket], float] = {}
 
@@ -115,8 +116,8 @@ class RayLimiter:
         return verdict
 
 
-def _address(home: str, namespace: str) -> Path:
-    return wire.address("limiter", home, namespace)
+def _address(settings: Settings) -> Path:
+    return wire.address("limiter", str(settings.home), settings.namespace)
 
 
 def start(settings: Settings) -> Any:
@@ -136,4 +137,4 @@ def start(settings: Settings) -> Any:
             max_task_retries=0,
             max_concurrency=10_000,
         )
-        return actor.remote(str(settings.home), namespace)
+        return actor.remote(settings)

@@ -45,7 +45,8 @@ class Resources(Wire):
 class Run(Wire):
     """One piece of long work and how far it got.
 
-    ``attempt`` counts the starts; a writer that names an older attempt is refused.
+    ``attempt`` counts the starts; a writer that names an older attempt is refused. ``request_id``
+    is that of the request which the run goes back to.
     """
 
     id: str
@@ -65,6 +66,7 @@ class Run(Wire):
     started_at: Timestamp | None = None
     finished_at: Timestamp | None = None
     heartbeat_at: Timestamp | None = None
+    request_id: str | None = None
 
 
 class LogLine(Wire):

@@ -197,6 +197,7 @@ class Reporter:
 
     def log(self, message: str, level: str = "info") -> None:
         """Add one line to the run's log."""
+        _repeat(message, level)
         line = LogLine(sequence=0, at=now(), level=level, message=message)
         self._send(runs.Report(logs=[line]))
 
@@ -231,6 +232,7 @@ class RunContext:
 
     def log(self, message: str, level: str = "info") -> None:
         """Add one line to the run's log."""
+        _repeat(message, level)
         self._journal.log(message, level)
 
     def metrics(self, points: Sequence[MetricPoint]) -> None:
@@ -304,6 +306,12 @@ class RunContext:
             callbacks = list(self._callbacks)
         for callback in callbacks:
             _guarded(callback)
+
+
+def _repeat(message: str, level: str) -> None:
+    """Have an operator see, beside all else, what the run's own log has to warn of."""
+    if level in ("warning", "error"):
+        _log.warning("%s", message)
 
 
 def _guarded(callback: Callable[[], None]) -> None:

@@ -23,7 +23,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError
 from sqlalchemy import make_url
 
-from aiforge import redaction, wire
+from aiforge import logs, redaction, wire
 from aiforge.errors import AIForgeError, InternalError, Unavailable
 from aiforge.schemas.access import Origin
 from aiforge.settings import Settings
@@ -60,8 +60,10 @@ class Reply:
 class StateActor:
     """Carries out the operations that its clients name."""
 
-    def __init__(self, database_url: str, home: str) -> None:
+    def __init__(self, database_url: str, home: str, handover: logs.Handover | None = None) -> None:
         redaction.install()
+        if handover is not None:
+            handover.take_up("state")
         self._store = Store(database_url, Lease(f"{socket.gethostname()}:{home}"))
         redaction.learn([make_url(database_url).password])
         threading.Thread(target=self._keep_lease, daemon=True).start()
@@ -257,7 +259,8 @@ def start(settings: Settings) -> RayState:
         max_task_retries=-1,
         max_concurrency=MOST_CALLS,
     )
-    handle = actor.remote(settings.resolved_database_url, str(settings.home))
+    handover = logs.Handover(logs.Setup.of(settings, "state"), {})
+    handle = actor.remote(settings.resolved_database_url, str(settings.home), handover)
     state = RayState(settings.namespace)
     state.call_sync(events.latest)
     try:

@@ -14,6 +14,9 @@ from aiforge.state.schema import Json, Moment, metadata, now, to_model
 TOPICS = "aiforge_topics"
 """Where a connection notes which resources its transaction touched, to wake who waits for them."""
 
+REQUEST = "aiforge_request"
+"""Where a connection has the id of the request that its transaction serves, if it serves one."""
+
 events = Table(
     "events",
     metadata,

@@ -49,6 +49,7 @@ runs = Table(
     Column("finished_at", Moment),
     Column("heartbeat_at", Moment),
     Column("cancel_requested_at", Moment),
+    Column("request_id", String(128)),
     Index("ix_runs_kind", "kind", "id"),
     Index("ix_runs_kind_status", "kind", "status", "id"),
     Index("ix_runs_status", "status", "created_at", "id"),
@@ -80,8 +81,13 @@ def create(
     resource_id: str,
     spec: Mapping[str, Any],
     resources: Resources,
+    request_id: str | None = None,
 ) -> Run:
-    """Queue a run, in the transaction that creates or changes its resource."""
+    """Queue a run, in the transaction that creates or changes its resource.
+
+    Args:
+        request_id: Of the request that it goes back to, where the transaction serves none itself.
+    """
     run = Run(
         id=id,
         kind=kind,
@@ -90,6 +96,7 @@ def create(
         spec=dict(spec),
         resources=resources,
         created_at=now(),
+        request_id=connection.info.get(events.REQUEST) or request_id,
     )
     row = {name: getattr(run, name) for name in _GIVEN}
     stored = {"resources": resources.model_dump(by_alias=False), "metrics": {}, "result": {}}
@@ -99,7 +106,10 @@ def create(
     return run
 
 
-_GIVEN = ("id", "kind", "resource_id", "status", "attempt", "progress", "spec", "created_at")
+_GIVEN = (
+    *("id", "kind", "resource_id", "status", "attempt", "progress", "spec", "created_at"),
+    "request_id",
+)
 
 
 def change(connection: Connection, run: Run, new: RunStatus, **values: Any) -> Run:

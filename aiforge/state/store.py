@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from aiforge.schemas.access import Origin
 from aiforge.state import applied, audit, engine, migrate, projects
-from aiforge.state.events import TOPICS
+from aiforge.state.events import REQUEST, TOPICS
 from aiforge.state.leases import Lease
 from aiforge.state.ops import mode_of, name_of, result_type
 
@@ -108,6 +108,7 @@ class Store:
             self._renew()
             with engine.transaction(self._engine, writes=True) as connection:
                 connection.info[TOPICS] = topics
+                connection.info[REQUEST] = origin.request_id if origin else None
                 result = self._once(connection, op, args, kwargs, key, origin)
         if topics:
             self._wakeups.notify(topics)

@@ -72,6 +72,7 @@ def queue(connection: Connection, spec: ValidateSpec, trained: Run) -> Run:
         resource_id=spec.job_id,
         spec=spec.model_dump(mode="json"),
         resources=resources,
+        request_id=trained.request_id,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import tempfile
@@ -25,6 +26,7 @@ from ray.train import (
 from ray.train.torch import TorchConfig
 from ray.train.v2.api.exceptions import TrainingFailedError
 
+from aiforge import logs
 from aiforge.modeling import bases
 from aiforge.modeling.linears import Shape
 from aiforge.schemas.jobs import JobConfig
@@ -38,6 +40,8 @@ from aiforge.training.ray_controller import AbortableTrainer, OnController, tran
 from aiforge.training.ray_prepare import prepare
 
 CHECKPOINTS_KEPT = 2
+
+log = logging.getLogger(__name__)
 
 
 def fit(
@@ -69,7 +73,12 @@ def fit(
     trainer = AbortableTrainer(
         on_controller,
         _worker,
-        train_loop_config={"plan": plan, "prepared": prepared, "reporter": report},
+        train_loop_config={
+            "plan": plan,
+            "prepared": prepared,
+            "reporter": report,
+            "logs": logs.handover(),
+        },
         torch_config=TorchConfig(backend="nccl" if _resources(plan).get("GPU") else "gloo"),
         scaling_config=_scaling(plan.config, _resources(plan)),
         run_config=_run_config(plan, storage),
@@ -90,7 +99,14 @@ def _worker(config: dict[str, Any]) -> TrainResult | None:
     plan: TrainPlan = config["plan"]
     prepared: Prepared = config["prepared"]
     session = _RaySession()
-    result = run(plan, prepared, session, config["reporter"])
+    config["logs"].take_up("train", rank=session.rank)
+    log.info("Worker %s of %s begins, on %s", session.rank + 1, session.world, session.device)
+    try:
+        result = run(plan, prepared, session, config["reporter"])
+    except Exception:
+        log.exception("Worker %s of %s failed", session.rank + 1, session.world)
+        raise
+    log.info("Worker %s of %s is done", session.rank + 1, session.world)
     return result if session.rank == 0 else None
 
 

@@ -4,59 +4,28 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
-from harness import Platform, aiforge, free_port
-from prose import NOUNS, module
+from harness import Demonstrated, Platform, aiforge, free_port
 
+from aiforge import logs
 from aiforge.client import AIForge
 from aiforge.runtime import cluster
-
-RECIPE = """
-project_name: small
-source: {type: git, url: .}
-dataset:
-  max_examples: 60
-  raft: {chunk_tokens: 120, context_tokens: 512, distractors: 1, validation_fraction: 0.25}
-train:
-  base_model: forge-tiny
-  epochs: 1
-  learning_rate: 0.001
-  rank: 8
-  batch_size: 2
-  gradient_accumulation: 1
-  num_workers: 2
-  zero_stage: 1
-"""
-
-
-@pytest.fixture
-def repository(make_repository: Callable[[Mapping[str, str | bytes]], Path]) -> Path:
-    files = {f"pkg/{name}.py": module(name, functions=5) for name in NOUNS}
-    files["README.md"] = "# Small\n\n## Use\n\nCall `count_apples` with a list of apples.\n"
-    return make_repository(files)
 
 
 @pytest.mark.cluster
 @pytest.mark.timeout(400)
 def test_demo_goes_from_repository_to_answering_model_and_reuses_it(
-    platform: Platform, repository: Path, tmp_path: Path
+    platform: Platform, demonstrated: Demonstrated
 ) -> None:
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(RECIPE)
-    command = ("demo", "--recipe", str(recipe), "--source", f"{repository}", "--json")
-
-    first = platform.run(*command)
+    story = demonstrated.story
     begun = time.monotonic()
-    second = platform.run(*command)
+    second = platform.run(*demonstrated.command)
     seconds = time.monotonic() - begun
 
-    assert first.returncode == 0, first.stderr
-    story = json.loads(first.stdout)
     job = httpx.get(f"{platform.url}/jobs/{story['jobId']}").json()
     assert job["status"] == "completed"
     assert job["metrics"]["currentStep"] == job["metrics"]["totalSteps"] > 0
@@ -70,11 +39,24 @@ def test_demo_goes_from_repository_to_answering_model_and_reuses_it(
     assert story["sample"]["question"]
     history = httpx.get(f"{platform.url}/jobs/{story['jobId']}/metrics").json()
     assert history["steps"] == list(range(1, job["metrics"]["totalSteps"] + 1))
+    _one_request_from_api_to_workers(platform, story["jobId"])
     assert second.returncode == 0, second.stderr
     again = json.loads(second.stdout)
     assert (again["jobId"], again["modelId"]) == (story["jobId"], story["modelId"])
     assert again["answer"] == story["answer"]
     assert seconds < sum(story["seconds"].values())
+
+
+def _one_request_from_api_to_workers(platform: Platform, job_id: str) -> None:
+    lines = [json.loads(line) for line in (platform.home / logs.FILE).open()]
+    about = [line for line in lines if line.get("run") == job_id]
+    (request,) = {line["request"] for line in about}
+    workers = {line["rank"] for line in about if line["component"] == "train"}
+    components = {line["component"] for line in lines if line.get("request") == request}
+    audited = httpx.get(f"{platform.url}/audit", params={"requestId": request}).json()
+    assert workers == {0, 1}
+    assert components == {"api", "dispatcher", "driver", "train"}
+    assert [entry["action"] for entry in audited] == ["POST /v1/fine-tune"]
 
 
 @pytest.mark.cluster

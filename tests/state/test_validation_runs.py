@@ -15,6 +15,7 @@ from samples import (
 )
 
 from aiforge.errors import Conflict, NotFound
+from aiforge.schemas.access import Origin
 from aiforge.schemas.jobs import Job
 from aiforge.schemas.runs import Resources, RunStatus
 from aiforge.schemas.validations import GateStatus
@@ -55,6 +56,19 @@ def test_the_end_of_a_training_queues_its_validation(state: LocalState) -> None:
     told = [event.type for event in state.call_sync(events.after, before)]
     assert told[-1] == "run.queued"
     assert {"job.completed", "model.ready"} <= set(told)
+
+
+def test_a_run_knows_the_request_that_it_goes_back_to(state: LocalState) -> None:
+    origin = Origin(principal="p", principal_name="P", action="POST /x", request_id="mine-1")
+    dataset_id = add_ready_dataset(state)
+    job = state.on_behalf(origin).call_sync(jobs.create, fine_tune(dataset_id), NONE)
+    other = state.call_sync(jobs.create, fine_tune(dataset_id), NONE)
+
+    finish(state, job.id, TRAINED)
+
+    found = [state.call_sync(runs.get, run_id).request_id for run_id in (job.id, other.id)]
+    assert found == ["mine-1", None]
+    assert validate_run(state, job.id).request_id == "mine-1"
 
 
 def test_a_failed_training_is_not_validated(state: LocalState) -> None:
