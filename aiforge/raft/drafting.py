@@ -114,7 +114,7 @@ def draft_table(chunks: Sequence[Chunk], start: int, counts: Counts, seed: int) 
         start: Number of the first one in the corpus.
         counts: Of the names that they ask for.
     """
-    columns: dict[str, list[object]] = {name: [] for name in DRAFTS.names}
+    rows = []
     for draft in _candidates(chunks, counts, seed):
         chunk = chunks[draft.chunk]
         fact = chunk.facts[draft.fact]
@@ -130,8 +130,8 @@ def draft_table(chunks: Sequence[Chunk], start: int, counts: Counts, seed: int) 
             hashed(str(seed), draft.id),
             counts.unclear(draft, chunk),
         )
-        for column, value in zip(columns.values(), row, strict=True):
-            column.append(value)
+        rows.append(row)
+    columns = list(map(list, zip(*rows, strict=True))) or [[] for _ in DRAFTS]
     return pa.table(columns, schema=DRAFTS)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiforge.languages import parse
-from aiforge.raft.answers import parse_answer
+from aiforge.raft.answers import Answer
 from aiforge.raft.distractors import Corpus
 from aiforge.raft.names import hashed
 from aiforge.raft.questions import Rendered, Unanswerable, render
@@ -152,9 +152,8 @@ def document_frame(chunk: Chunk) -> tuple[str, str]:
     return f"<DOCUMENT {chunk.path}:{chunk.start_line}-{chunk.end_line}>\n", "\n</DOCUMENT>"
 
 
-def is_valid(row: Mapping[str, Any]) -> bool:
+def is_valid(row: Mapping[str, Any], answer: Answer | None) -> bool:
     """Whether a row is complete and its answer has the RAFT form with at least one quote."""
-    answer = parse_answer(row["output"])
     complete = all(row[name] for name in ("id", "kind", "path", "instruction", "output"))
     return bool(complete and answer and answer.quotes and answer.answer)
 

@@ -34,7 +34,9 @@ class Extras:
 
     def _of(self, chunk: Chunk) -> list[Fact]:
         found = list(self.by_chunk.get((chunk.source_id, chunk.id), ()))
-        changes = self.by_file.get((chunk.source_id, chunk.path), ())
+        changes = self.by_file.get((chunk.source_id, chunk.path))
+        if not changes:
+            return found
         lines = f"\n{chunk.text}\n"
         return found + [change for change in changes if f"\n{change.code}\n" in lines]
 

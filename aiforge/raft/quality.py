@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from aiforge.raft.answers import parse_answer
+from aiforge.raft.answers import Answer, parse_answer
 from aiforge.raft.dedup import Sketches, clusters
 from aiforge.raft.examples import is_valid
 from aiforge.raft.terms import flat_terms, terms_of
@@ -53,11 +53,13 @@ def measure(
     held_out = [row for row in rows if row["validation"]]
     clean = sum(cluster_of[row["oracle"]] not in training for row in held_out)
     total = len(rows)
+    answers = [parse_answer(row["output"]) for row in rows]
+    pairs = list(zip(rows, answers, strict=True))
     samples = {
         "groundedness": (grounded, quotes),
-        "nonTriviality": (sum(not _is_trivial(row) for row in rows), total),
+        "nonTriviality": (sum(not _is_trivial(*pair) for pair in pairs), total),
         "uniqueness": (_distinct(rows), total),
-        "validity": (sum(is_valid(row) for row in rows), total),
+        "validity": (sum(is_valid(*pair) for pair in pairs), total),
         "fit": (total, total + too_long),
         "hardness": (sum(hardness), len(hardness)),
         "noLeakage": (clean, len(held_out)),
@@ -81,8 +83,7 @@ def quality(components: Mapping[str, float | None]) -> float | None:
     )
 
 
-def _is_trivial(row: Mapping[str, Any]) -> bool:
-    answer = parse_answer(row["output"])
+def _is_trivial(row: Mapping[str, Any], answer: Answer | None) -> bool:
     said = terms_of(answer.answer) if answer else []
     asked = set(terms_of(row["instruction"]))
     return not said or sum(word in asked for word in said) >= _TRIVIAL_SHARE * len(said)

@@ -20,6 +20,7 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from aiforge.raft.answers import compose, holds_markers, quote
 from aiforge.raft.records import Chunk, Draft, Fact
@@ -129,8 +130,8 @@ def local_kinds(fact: Fact) -> list[str]:
     kinds = []
     if len(fact.doc.split()) >= 3:
         kinds.append("docstring")
-    if len(first_sentence(first_paragraph(fact.doc)).split()) >= 6:
-        kinds.append("which")
+        if len(first_sentence(first_paragraph(fact.doc)).split()) >= 6:
+            kinds.append("which")
     if fact.kind == "function" and (fact.parameters or fact.returns):
         kinds.append("signature")
     if fact.kind == "function" and fact.whole and _gap(fact.code) is not None:
@@ -146,7 +147,12 @@ def description_of(fact: Fact) -> str:
 def is_test(path: str, fact: Fact) -> bool:
     """Whether a function is a test."""
     named = fact.name.startswith(("test", "Test", "should", "it_"))
-    return fact.kind == "function" and (named or bool(re.search(r"(^|[/_.])tests?[/_.]", path)))
+    return fact.kind == "function" and (named or _holds_tests(path))
+
+
+@lru_cache(maxsize=1 << 12)
+def _holds_tests(path: str) -> bool:
+    return bool(re.search(r"(^|[/_.])tests?[/_.]", path))
 
 
 def _docstring(draft: Draft, chunk: Chunk, fact: Fact, rng: random.Random) -> Rendered:
@@ -316,6 +322,8 @@ def _call(fact: Fact, target: str, most: int) -> tuple[str, str]:
 
 def _gap(code: str, rng: random.Random | None = None) -> tuple[int, int] | None:
     """A range of lines in the middle of a function; ``None`` where it is too short for one."""
+    if code.count("\n") < 4:
+        return None
     lines = code.split("\n")
     documented = _DOCUMENTATION.match(code)
     first = documented[0].count("\n") if documented else 1
