@@ -23,6 +23,9 @@ STRETCH_BYTES = 1 << 20
 """Size in the file of the rows that are worked on at once: what stays in a core's cache between
 being read, looked at and written. Larger ones cost up to twice the time."""
 
+MERGED_STRETCH_BYTES = 8 << 20
+"""The same of a weight that is merged: what threads share a product over must be worth it."""
+
 HALF_MAXIMUM = 65504.0
 """The largest number that float16 has."""
 
@@ -109,7 +112,8 @@ class MergedWeights:
         """
         source = self.sources[name]
         row_bytes = source.width * source.dtype.itemsize
-        step = max(1, STRETCH_BYTES // (row_bytes * rows_multiple)) * rows_multiple
+        at_once = MERGED_STRETCH_BYTES if name in self._adapter else STRETCH_BYTES
+        step = max(1, at_once // (row_bytes * rows_multiple)) * rows_multiple
         for start in range(0, source.shape[0], step):
             rows = self._open.rows(source, start, min(step, source.shape[0] - start))
             yield self._merged(name, rows, start)
