@@ -39,6 +39,9 @@ _GGML = {
     "f16": gguf.GGMLQuantizationType.F16,
     "bf16": gguf.GGMLQuantizationType.BF16,
 }
+_BITS = {2: torch.int16, 4: torch.int32}
+"""A type of integers by the bytes of one."""
+
 _QUANTIZATION_VERSION = 2
 _TOLD_SHARE = 0.01
 """How much is written between two tellings of it."""
@@ -169,9 +172,11 @@ def _rows(
 
 def _halves_to_pairs(rows: Tensor, head: int) -> Tensor:
     """Put rows that are rotated together side by side, instead of half a head apart."""
-    heads = rows.shape[0] // head
-    split = rows.reshape(heads, 2, head // 2, *rows.shape[1:])
-    return split.swapaxes(1, 2).reshape(rows.shape)
+    # By numpy, as bits: torch shares so small a copy among threads, which wait for each other.
+    bits = rows.view(_BITS[rows.dtype.itemsize]).numpy()
+    split = bits.reshape(rows.shape[0] // head, 2, head // 2, -1)
+    pairs = np.ascontiguousarray(split.swapaxes(1, 2)).reshape(bits.shape)
+    return torch.from_numpy(pairs).view(rows.dtype)
 
 
 def _write_parameters(writer: Any, config: Config, architecture: Architecture) -> None:
