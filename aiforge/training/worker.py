@@ -169,7 +169,8 @@ class _Job:
                     field="resumeFrom",
                 )
         differing = sorted(key for key in self.meta if older.meta.get(key) != self.meta[key])
-        if not differing and older.step < self.data.steps:
+        stopped = EarlyStop(self.early.patience, worse=older.worse).is_due
+        if not differing and older.step < self.data.steps and not stopped:
             self._say(f"Continues exactly where the older job stopped, after step {older.step}")
             return self._continue(older)
         why = f"it differs in {', '.join(differing)}" if differing else "that job had finished"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 from fitting import Recorder, evaluation_of, fit, prepare
+from pydantic.alias_generators import to_camel
 from safetensors import safe_open
 from tiny_models import CHATML, make_base, make_tokenizer
 
@@ -18,6 +20,7 @@ from aiforge.errors import Cancelled, Conflict, Failure, InvalidInput
 from aiforge.schemas.jobs import JobConfig
 from aiforge.storage import Storage
 from aiforge.training import checkpoint, older_job, worker
+from aiforge.training.engine import LocalEngine, adamw
 from aiforge.training.plan import TrainPlan, TrainResult
 from aiforge.training.probe import probe
 from aiforge.training.session import LocalSession
@@ -83,6 +86,24 @@ def test_an_older_job_that_was_cut_off_is_continued_to_the_bit(
     fit(with_older(make_plan(epochs=2), tmp_path / "cut"), tmp_path / "new", second)
     assert losses(first)[:5] + losses(second) == losses(whole)
     assert any("Continues exactly" in line for line in second.lines)
+
+
+@pytest.mark.parametrize(
+    ("worse", "start", "said"), [(1, 6, "Continues exactly"), (2, 0, "that job had finished")]
+)
+def test_an_older_job_that_stopped_early_had_finished_and_was_not_cut_off(
+    worse: int, start: int, said: str, make_plan: Any, tmp_path: Path
+) -> None:
+    recorder = Recorder()
+    engine: Any = LocalEngine(torch.nn.Linear(3, 2), lambda named: [adamw(named, 0.0, (0.9, 0.9))])
+    meta = dict.fromkeys(("factors", *map(to_camel, older_job.FIXED)), "same")
+    data: Any = SimpleNamespace(steps=10)
+    plan, session = make_plan(early_stopping=2), LocalSession(tmp_path)
+    job = worker._Job(plan, session, recorder, engine, data, cast(Any, None), meta)
+    older = checkpoint.TrainState(6, engine.export_state(), meta, best_loss=0.5, worse=worse)
+    assert job._take_up(older) == start
+    assert job.early.worse == (worse if start else 0)
+    assert any(said in line for line in recorder.lines)
 
 
 def test_a_finished_older_job_is_what_a_new_one_starts_from(make_plan: Any, tmp_path: Path) -> None:
