@@ -262,3 +262,35 @@ def test_a_checkpoint_holds_what_early_stopping_has_seen(tmp_path: Path) -> None
     loaded = checkpoint.load(tmp_path / "two")
     assert loaded.best["a.weight"].equal(weights["a.weight"])
     assert loaded.tensors == {}, "what is best is no moment of an optimizer"
+
+
+def test_a_job_that_stopped_early_is_taken_up_with_a_new_schedule(
+    make_plan: Any, tmp_path: Path
+) -> None:
+    options = {"learning_rate": 0.3, "epochs": 10, "eval_every": 1, "early_stopping": 2}
+    first, second = Recorder(), Recorder()
+    stopped = fit(make_plan(**options), tmp_path / "one", first)
+    assert stopped.stopped_early
+    kept = checkpoint.load(tmp_path / "one")
+    assert kept.best_step < kept.step, "the case under test: the last weights are not the best"
+    changed = options | {"learning_rate": 1e-6, "epochs": 2, "schedule": "constant"}
+    plan = with_older(make_plan(**changed), tmp_path / "one")
+    result = fit(plan, tmp_path / "two", second)
+    assert any("with a new schedule, since it differs in" in line for line in second.lines)
+    assert [point.step for point in second.points] == list(range(1, len(second.points) + 1))
+    assert second.points[0].learning_rate == 1e-6
+    # At so small a rate the first evaluation is that of the weights it started from: the best.
+    assert second.points[0].eval_loss == pytest.approx(kept.best_loss, rel=1e-3)
+    assert result.steps > 2, "what the older job's early stopping had seen does not count here"
+
+
+def test_a_job_that_stopped_early_and_is_repeated_starts_a_new_schedule(
+    make_plan: Any, tmp_path: Path
+) -> None:
+    options = {"learning_rate": 1e-9, "epochs": 4, "eval_every": 2, "early_stopping": 2}
+    first, second = Recorder(), Recorder()
+    stopped = fit(make_plan(**options), tmp_path / "one", first)
+    result = fit(with_older(make_plan(**options), tmp_path / "one"), tmp_path / "two", second)
+    assert (stopped.stopped_early, result.stopped_early) == (True, True)
+    assert second.points[0].step == 1, "a job that had come to its end is not cut off"
+    assert any("that job had finished" in line for line in second.lines)
