@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +36,9 @@ MOST_BYTES = 256 << 20
 
 PAUSE_SECONDS = 1.0
 """Between two attempts to connect."""
+
+STALE_SECONDS = 86_400.0
+"""After this time a socket that nobody listens to is removed."""
 
 Handler = Callable[[Any], Any | Awaitable[Any]]
 """Gives the answer to a call, at once or later; raises nothing that it cannot help."""
@@ -73,6 +77,7 @@ def listen(path: Path, handler: Handler) -> None:
     Raises:
         OSError: The socket cannot be made.
     """
+    _sweep(path.parent)
     own = path.with_suffix(f".{os.getpid()}")
     own.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -83,6 +88,18 @@ def listen(path: Path, handler: Handler) -> None:
     threading.Thread(
         target=asyncio.run, args=(_serve(listener, handler),), name="wire", daemon=True
     ).start()
+
+
+def _sweep(directory: Path) -> None:
+    """Remove what processes that are long gone left: a killed one leaves its socket."""
+    for path in directory.glob("*.sock"):
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            if time.time() - path.lstat().st_mtime < STALE_SECONDS:
+                continue
+            try:
+                probe.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink()
 
 
 async def _serve(listener: socket.socket, handler: Handler) -> None:

@@ -10,6 +10,7 @@ import signal
 import socket
 import struct
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -214,3 +215,20 @@ def test_an_error_of_the_state_arrives_as_itself(tmp_path: Path) -> None:
     call = (name_of(jobs.cancel), ("job-none",), {}, RequestKey("one"), None)
     reply = asyncio.run(line.call(call))
     assert isinstance(reply.error, NotFound)
+
+
+def test_sockets_that_killed_processes_left_go_and_those_that_answer_stay(path: Path) -> None:
+    old = time.time() - 2 * wire.STALE_SECONDS
+    dead, young = path.with_name("dead.sock"), path.with_name("young.sock")
+    for left in (dead, young):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind(str(left))
+    wire.listen(path, lambda value: value)
+    for one in (dead, path):
+        os.utime(one, (old, old))
+
+    wire.listen(path.with_name("other.sock"), lambda value: value)
+
+    assert sorted(found.name for found in path.parent.glob("*.sock")) == sorted(
+        [path.name, "other.sock", "young.sock"]
+    )

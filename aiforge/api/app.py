@@ -18,6 +18,7 @@ from aiforge import logs
 from aiforge.api.factory import create_app
 from aiforge.errors import AIForgeError, Unavailable
 from aiforge.runtime.limiter import RayLimiter
+from aiforge.runtime.replicas import close_inner_door
 from aiforge.runtime.requests import RequestMetrics
 from aiforge.schemas.exports import Export
 from aiforge.services import startup
@@ -48,6 +49,7 @@ class Llama:
     """The replica that answers by llama.cpp where there is no Ollama; it exists when needed."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
+        close_inner_door()
         parsed = Settings.model_validate(settings)
         self._here = LlamaHere(Storage(parsed.resolved_storage_uri), parsed)
 
@@ -101,6 +103,7 @@ class Api:
     """
 
     def __init__(self, settings: dict[str, Any], llama: DeploymentHandle) -> None:
+        close_inner_door()
         self._settings = Settings.model_validate(settings)
         logs.install(self._settings, "api")
         self._services: Services | None = None

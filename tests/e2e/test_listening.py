@@ -1,4 +1,4 @@
-"""A platform on loopback listens nowhere else, but for one port of each of Serve's replicas."""
+"""A platform on loopback listens nowhere else."""
 
 from __future__ import annotations
 
@@ -28,19 +28,14 @@ def addresses(platform: Platform) -> dict[int, tuple[str, str]]:
 
 
 @pytest.mark.cluster
-def test_ports_of_a_local_platform_are_on_loopback_but_for_those_of_replicas(
-    platform: Platform,
-) -> None:
+def test_every_port_of_a_local_platform_is_on_loopback(platform: Platform) -> None:
     httpx.get(f"{platform.url}/health").raise_for_status()
 
     listening = addresses(platform)
 
     assert {"gcs_server", "raylet", "haproxy"} <= {name for name, _ in listening.values()}
     outside = [name for name, address in listening.values() if not ip_address(address).is_loopback]
-    # Serve has every replica take requests of others by gRPC at [::], and no setting for that;
-    # SECURITY.md says so.
-    assert all(name.startswith("ray::ServeReplica") for name in outside), outside
-    assert len(outside) <= 2
+    assert outside == []
 
 
 @pytest.mark.cluster
