@@ -62,7 +62,7 @@ def test_a_replica_asks_the_limiter_over_the_wire(namespace: str) -> None:
 
     class Replica:
         async def ask(self) -> Verdict:
-            line = Line(limiter._address(str(settings.home), namespace))
+            line = Line(limiter._address(settings))
             verdict: Verdict = await line.call(("p", Bucket.READS, 3))
             return verdict
 
