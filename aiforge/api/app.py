@@ -68,7 +68,9 @@ class LlamaThere:
     """Asks the replica that answers by llama.cpp; Serve starts it at the first question."""
 
     def __init__(self, handle: DeploymentHandle) -> None:
-        self._handle = handle.options(stream=True)
+        # By reference: as a call of an actor, for which Ray asks for its token. The other way is
+        # the port that ``close_inner_door`` closes.
+        self._handle = handle.options(stream=True, _by_reference=True)
 
     async def __call__(
         self, export: Export, messages: Sequence[Message], options: ChatOptions

@@ -1,4 +1,4 @@
-"""Closes a door of Ray Serve's replicas that nobody here goes through."""
+"""Closes a door of Ray Serve's replicas that nobody need go through."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ def close_inner_door() -> None:
     """Have this process's replica listen for no requests of other replicas by gRPC.
 
     Serve opens a port for them on every interface, unpickles what comes, and asks nobody who they
-    are (2.60, ``Replica._on_initialized``). Handles use it only with ``_by_reference=False``, which
-    nothing here asks for. To be called before the replica is initialized: in the constructor.
+    are (2.60, ``Replica._on_initialized``). Handles use it unless they are told
+    ``_by_reference=True``, as ours is. To be called before the replica is initialized: in the
+    constructor.
     """
     from ray.serve._private import replica
 
