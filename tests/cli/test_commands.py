@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 from served import BASE_MODEL, World
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from aiforge.cli import job as job_commands
 from aiforge.cli import progress
-from aiforge.cli.main import app as commands
 from aiforge.client import AIForge
 
 Run = Callable[..., Result]
@@ -26,17 +25,6 @@ Run = Callable[..., Result]
 @pytest.fixture
 def repository(make_repository: Callable[[Mapping[str, str]], Path]) -> Path:
     return make_repository({"a.py": "x = 1\n"})
-
-
-@pytest.fixture
-def run(server: str) -> Run:
-    """Run a command against the server."""
-
-    def invoke(*arguments: str, **environment: str) -> Result:
-        variables = {"AIFORGE_URL": server, "COLUMNS": "200"} | environment
-        return CliRunner().invoke(commands, arguments, env=variables)
-
-    return invoke
 
 
 @pytest.fixture

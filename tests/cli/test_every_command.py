@@ -60,17 +60,6 @@ def test_the_nouns_are_these() -> None:
     }
 
 
-@pytest.fixture
-def run(server: str) -> Run:
-    """Run a command against the server."""
-
-    def invoke(*arguments: str, **environment: str) -> Result:
-        variables = {"AIFORGE_URL": server, "COLUMNS": "200"} | environment
-        return CliRunner().invoke(commands, arguments, env=variables)
-
-    return invoke
-
-
 def test_help_tells_of_completion_and_exit_status(run: Run) -> None:
     shown = run("--help").stdout
 

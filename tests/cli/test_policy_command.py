@@ -7,24 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from aiforge.cli.main import app as commands
 from aiforge.client import AIForge
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(server: str) -> Run:
-    """Run a command against the server."""
-
-    def invoke(*arguments: str) -> Result:
-        return CliRunner().invoke(
-            commands, arguments, env={"AIFORGE_URL": server, "COLUMNS": "200"}
-        )
-
-    return invoke
 
 
 def policy(run: Run, *arguments: str) -> dict[str, Any]:

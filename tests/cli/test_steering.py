@@ -8,9 +8,8 @@ from collections.abc import Callable
 
 import pytest
 from served import BASE_MODEL, World, add_dataset
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from aiforge.cli.main import app as commands
 from aiforge.cli.output import printable
 from aiforge.cli.terminal import Terminal
 from aiforge.client import AIForge
@@ -19,18 +18,6 @@ Run = Callable[..., Result]
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b6n\rno\x08 \x7f\u202eevil\u2066 é 漢 :bug:"
 STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-
-
-@pytest.fixture
-def run(server: str) -> Run:
-    """Run a command against the server."""
-
-    def invoke(*arguments: str) -> Result:
-        return CliRunner().invoke(
-            commands, arguments, env={"AIFORGE_URL": server, "COLUMNS": "200"}
-        )
-
-    return invoke
 
 
 @pytest.fixture
