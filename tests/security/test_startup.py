@@ -12,7 +12,7 @@ from front import SECRET
 from pydantic import SecretStr
 
 from aiforge.errors import InvalidInput, Unavailable
-from aiforge.runtime import cluster, platform
+from aiforge.runtime import environments, platform
 from aiforge.services.startup import require_safe
 from aiforge.settings import Settings
 
@@ -108,7 +108,7 @@ def test_a_signing_key_shows_in_no_text_and_no_command_line() -> None:
     assert SECRET not in f"{settings} {settings!r} {settings.model_dump(mode='json')}"
     assert "hunter2-pass" not in f"{settings} {settings!r}"
     # Processes of the cluster need it; their environment is readable by their own user alone.
-    assert cluster.platform_environment(settings)["AIFORGE_JWT_SECRET"] == SECRET
+    assert environments.of_settings(settings)["AIFORGE_JWT_SECRET"] == SECRET
 
 
 @pytest.mark.parametrize("value", ["local", ""])
