@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -119,11 +119,11 @@ def start(settings: Settings) -> ClusterInfo:
         remove_leftovers(settings)
         ports.require_free(settings.host, settings.port)
         try:
-            return _launch(settings)
+            return _launch(settings, ports.for_dashboard)
         except Failure:
             # On a very busy machine Ray gives up after half a minute; a second start finds much
-            # of what it needs in memory.
-            return _launch(settings)
+            # of what it needs in memory. Or another cluster that starts had the usual port first.
+            return _launch(settings, next)
 
 
 def stop(settings: Settings) -> bool:
@@ -174,11 +174,11 @@ def end_processes(processes: list[psutil.Process], grace: float = STOP_SECONDS) 
     psutil.wait_procs(alive, timeout=grace)
 
 
-def _launch(settings: Settings) -> ClusterInfo:
+def _launch(settings: Settings, dashboard_port: Callable[[Iterator[int]], int]) -> ClusterInfo:
     cluster_id = secrets.token_hex(8)
     directory = _temp_dir(settings)
     free = ports.free()
-    gcs, dashboard, metrics = next(free), ports.for_dashboard(free), next(free)
+    gcs, dashboard, metrics = next(free), dashboard_port(free), next(free)
     info = ClusterInfo(
         id=cluster_id,
         pid=0,
