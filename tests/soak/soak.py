@@ -45,6 +45,9 @@ from aiforge.state import runs  # noqa: E402
 ROUND_SECONDS = 600
 REST_SECONDS = 120
 STREAM_SECONDS = 5.0
+STRIKE_SECONDS = 15.0
+"""A run is struck within so long after its start, or has ended by then."""
+
 GROWTH_GOAL = 6.0
 """MiB an hour: 1 GiB in a week; the lower end of the interval is held against it."""
 
@@ -159,8 +162,10 @@ class Rounds:
             subprocess.run(["git", *arguments], cwd=self._repository, check=True)
 
     def _running(self, run_id: str) -> None:
-        wanted = self._dice.uniform(0, 60)
-        self._platform.until(lambda: kills.has_come(self._platform, run_id, wanted), ROUND_SECONDS)
+        wanted = self._dice.uniform(0, STRIKE_SECONDS)
+        self._platform.until(
+            lambda: kills.has_lasted(self._platform, run_id, wanted), ROUND_SECONDS
+        )
 
     def _strike(self, run_id: str, title: str) -> None:
         self._platform.until(
