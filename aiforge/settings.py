@@ -163,6 +163,10 @@ class Settings(BaseSettings):
     disk_reserve_bytes: int = Field(default=1 << 30, ge=0)
     """Free space that must remain under ``home`` for a run to be admitted."""
 
+    gguf_cache_bytes: int = Field(default=64 << 30, ge=0)
+    """What each machine keeps of exported files that lie on an object store, to load them from;
+    one that was used within the last hour stays."""
+
     retention: Retention = Field(default_factory=Retention)
     """What ``aiforge gc`` keeps; in ``AIFORGE_RETENTION`` as JSON."""
 

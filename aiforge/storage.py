@@ -155,14 +155,21 @@ class Storage:
 
         It goes with the block; what a killed attempt left there goes when the next one begins.
         """
-        root = Path(self.full("work")) if self.is_local else Path(tempfile.gettempdir())
-        directory = root / f"aiforge-{run_id}"
-        shutil.rmtree(directory, ignore_errors=True)
+        self.clear_work(run_id)
+        directory = self._work(run_id)
         directory.mkdir(parents=True)
         try:
             yield directory
         finally:
-            shutil.rmtree(directory, ignore_errors=True)
+            self.clear_work(run_id)
+
+    def clear_work(self, run_id: str) -> None:
+        """Remove what a run that was killed left in its ``work_dir`` on this machine."""
+        shutil.rmtree(self._work(run_id), ignore_errors=True)
+
+    def _work(self, run_id: str) -> Path:
+        root = Path(self.full("work")) if self.is_local else Path(tempfile.gettempdir())
+        return root / f"aiforge-{run_id}"
 
     def pieces(self, path: str, start: int, end: int) -> Iterator[bytes]:
         """The bytes of a file from ``start`` up to, not including, ``end``; opened at once.

@@ -97,11 +97,13 @@ class Platform:
         assert model is not None
         return model.id
 
-    def export(self, model_id: str, quantization: Quantization = "f16") -> str:
+    def export(
+        self, model_id: str, quantization: Quantization = "f16", lost: str | None = None
+    ) -> str:
         """An export of the model as a run of kind ``export`` leaves it; its id."""
         model = self.state.call_sync(models.get, model_id)
         export = self.state.call_sync(
-            exports.create, model.job_id, ExportRequest(quantization=quantization), NONE
+            exports.create, model.job_id, ExportRequest(quantization=quantization), NONE, lost
         )
         self.finish_export(self.waiting_export().id, export.export_id, model_id)
         return export.export_id

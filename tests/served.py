@@ -29,7 +29,7 @@ from aiforge.settings import Settings
 from aiforge.state import events, outcomes, runs
 from aiforge.state.access import LocalState
 from aiforge.state.store import Store
-from aiforge.storage import Storage
+from aiforge.storage import Storage, export_dir
 
 BASE_MODEL = "little"
 
@@ -42,6 +42,7 @@ SYNCED = {
 }
 GENERATED = {"train_count": 9, "validation_count": 1, "chunk_count": 4, "quality": 0.5}
 TRAINED = {"adapter_path": "/adapters/1", "steps": 3, "final_loss": 1.5, "tokens_per_second": 123.0}
+EXPORTED_BYTES = b"0123456789"
 EXPORTED = {
     "output_path": "/exports/1/model.gguf",
     "size": 10,
@@ -112,6 +113,9 @@ class World:
         self.services.state.call_sync(runs.record, run.id, run.attempt, report)
 
     def complete(self, run: Run) -> Run:
+        if run.kind is RunKind.EXPORT:
+            path = f"{export_dir(run.resource_id)}/model.gguf"
+            self.services.storage.write_bytes(path, EXPORTED_BYTES)
         return self.services.state.call_sync(
             outcomes.complete, run.id, run.attempt, OUTCOMES[run.kind]
         )

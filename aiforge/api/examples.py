@@ -237,6 +237,7 @@ LOGS: Example = {
 }
 
 CANCELLED: Example = {"message": "Job cancelled"}
+EXPORT_CANCELLED: Example = {"message": "Export cancelled"}
 BUILD_CANCELLED: Example = {"message": "Build cancelled"}
 
 DELETED: Example = {"message": "Deleted"}

@@ -61,6 +61,7 @@ RULES: Mapping[str, Rule] = {
     "GET /jobs/{job_id}/exports": Rule(_S.JOBS_READ, _BY_ID),
     "GET /jobs/{job_id}/exports/{export_id}": Rule(_S.JOBS_READ, _BY_ID),
     "DELETE /jobs/{job_id}/exports/{export_id}": Rule(_S.MODELS_DEPLOY, _BY_ID),
+    "POST /jobs/{job_id}/exports/{export_id}/cancel": Rule(_S.MODELS_DEPLOY, _BY_ID),
     "GET /jobs/{job_id}/exports/{export_id}/file": Rule(_S.JOBS_READ, _BY_ID),
     "GET /jobs/{job_id}/exports/{export_id}/files/{name}": Rule(_S.JOBS_READ, _BY_ID),
     "POST /v1/chat/completions": Rule(_S.CHAT_USE, _IN_SERVICE),

@@ -118,6 +118,13 @@ def download(
     cli.show({"path": str(path), "size": path.stat().st_size}, lambda console: print(path))
 
 
+@command(app, "cancel", examples="aiforge export cancel job-… export-…")
+def cancel(cli: Cli, job_id: JobId, export_id: ExportId) -> None:
+    """Stop an export that waits or is being made; it leaves no file."""
+    message = cli.forge.exports.cancel(job_id, export_id)
+    cli.show(message, lambda console: console.print(f"{export_id}: {message.message}"))
+
+
 @command(app, "delete", examples="aiforge export delete job-… export-…")
 def delete(cli: Cli, job_id: JobId, export_id: ExportId) -> None:
     """Delete an export that no model is served from, and its files."""

@@ -195,6 +195,7 @@ class Exports(_Resource):
     list = blocking(exports.list_)
     get = blocking(exports.get)
     download = blocking(exports.download)
+    cancel = blocking(exports.cancel)
     delete = blocking(exports.delete)
 
 
@@ -205,6 +206,7 @@ class AsyncExports(_AsyncResource):
     list = awaiting(exports.list_)
     get = awaiting(exports.get)
     download = awaiting(exports.download)
+    cancel = awaiting(exports.cancel)
     delete = awaiting(exports.delete)
 
 

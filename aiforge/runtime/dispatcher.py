@@ -28,7 +28,7 @@ from aiforge.services.overseer import Overseer
 from aiforge.services.sender import Sender
 from aiforge.services.work import WorkOf, work_of
 from aiforge.settings import Settings
-from aiforge.state import applied, events, outcomes, runs
+from aiforge.state import applied, events, lifecycles, outcomes, runs
 from aiforge.state.access import State
 from aiforge.state.actor import RayState
 from aiforge.state.schema import now
@@ -137,6 +137,9 @@ class Dispatcher:
         if recovered.status is RunStatus.RUNNING and recovered.attempt > run.attempt:
             _log.warning("Attempt %s of %s: %s; the next begins", run.attempt, run.id, reason)
             await self._start(recovered)
+        elif recovered.status in lifecycles.RUN.terminal:
+            # No attempt follows that would clear it away.
+            await asyncio.to_thread(self._storage.clear_work, run.id)
 
     async def _start(self, run: Run) -> None:
         with logs.about(**about(run)):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from aiforge.schemas.exports import Export
-from aiforge.services import exported
+from aiforge.services import copies, exported
 from aiforge.serving.chat import ChatOptions, ChatPiece, Message
 from aiforge.serving.llama import LlamaModels
 from aiforge.serving.ollama import Ollama
@@ -46,6 +46,8 @@ class LlamaHere:
         self._models = LlamaModels(threads=threads)
         self._intact: set[tuple[Path, int]] = set()
         self._turns = Turns(1, WAITING)
+        if not storage.is_local:
+            copies.make_room(settings)
 
     def __call__(
         self, export: Export, messages: Sequence[Message], options: ChatOptions

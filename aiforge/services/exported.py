@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import uuid
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +13,16 @@ from aiforge.errors import Conflict, Failure, NotFound
 from aiforge.modeling.llama_cpp import GgufModel
 from aiforge.schemas.exports import Export, ExportStatus
 from aiforge.schemas.models import Model
+from aiforge.services import copies
 from aiforge.settings import Settings
 from aiforge.state import exports
 from aiforge.state.access import State
 from aiforge.storage import Storage, export_dir
+
+_BLOCK = 1 << 20
+
+SUSPECTED_FILE = "suspected"
+"""Beside the files of an export that was once read and was not what it should be."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +33,8 @@ class ExportedFile:
     path: Path
     size: int
     sha256: str
-    is_copy: bool = False
-    """Of what lies on an object store."""
+    storage: Storage
+    """Where it comes from."""
 
     @cached_property
     def template(self) -> str:
@@ -57,18 +62,36 @@ class ExportedFile:
         Raises:
             Failure: Its content is another by now (``export_damaged``).
         """
-        if _sha256(self.path) == self.sha256:
-            return
-        remedy = _remedy(self.export)
-        if self.is_copy:
-            self.path.unlink(missing_ok=True)
-            remedy = "it was a copy, which is fetched anew at the next try"
+        with self.path.open("rb") as stream:
+            if _sha256(stream) == self.sha256:
+                return
+        if self.storage.is_local:
+            raise _damaged(self.storage, self.path.name, self.export)
+        self.path.unlink(missing_ok=True)
         raise Failure(
-            f"{self.path.name} of {self.export.export_id} has another content than when it was "
-            f"exported; {remedy}.",
+            f"This machine's copy of {self.export.export_id} was damaged and is gone; try again, "
+            "and it is fetched anew.",
             code="export_damaged",
             exportId=self.export.export_id,
         )
+
+
+def is_whole(storage: Storage, export: Export) -> bool:
+    """Whether the files of a completed export are there, each as long as it was.
+
+    Where a reader once found another content, whether their content is right too.
+    """
+    directory = export_dir(export.export_id)
+    sizes = {path.rpartition("/")[2]: size for path, size, _ in storage.entries(directory)}
+    if any(sizes.get(file.name) != file.size for file in export.files):
+        return False
+    if SUSPECTED_FILE not in sizes:
+        return True
+    for file in export.files:
+        with storage.open_input(f"{directory}/{file.name}") as stream:
+            if _sha256(stream) != file.sha256:
+                return False
+    return True
 
 
 def newest_file(
@@ -112,7 +135,8 @@ def file_of(
 def local_file(storage: Storage, settings: Settings, export: Export) -> ExportedFile:
     """The main file of a completed export on this machine; raises as ``newest_file``.
 
-    What is fetched from an object store is compared with what was exported (``export_damaged``).
+    What is fetched from an object store is compared with what was exported (``export_damaged``),
+    and needs room on this machine's disk (``disk_full``).
     """
     size, sha256 = export.size or 0, export.sha256 or ""
     name = next(file.name for file in export.files if file.sha256 == sha256)
@@ -120,20 +144,10 @@ def local_file(storage: Storage, settings: Settings, export: Export) -> Exported
     if storage.is_local:
         path = Path(storage.full(stored))
     else:
-        path = copy_path(settings, sha256)
-        if not path.exists():
-            _fetch(storage, stored, path, export)
+        path = _copy(storage, settings, stored, export)
     if not path.exists():
-        raise NotFound(
-            f"{name} of {export.export_id} is gone from the storage; {_remedy(export)}.",
-            code="file_not_found",
-        )
-    return ExportedFile(export, path, size, sha256, is_copy=not storage.is_local)
-
-
-def copy_path(settings: Settings, sha256: str) -> Path:
-    """Where this machine keeps its copy of a file that lies on an object store."""
-    return settings.home / "cache" / "gguf" / f"{sha256}.gguf"
+        raise _gone(name, export)
+    return ExportedFile(export, path, size, sha256, storage)
 
 
 def require_under_way(state: State, model: Model) -> None:
@@ -154,30 +168,51 @@ def require_under_way(state: State, model: Model) -> None:
     )
 
 
-def _fetch(storage: Storage, stored: str, path: Path, export: Export) -> None:
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
+def _copy(storage: Storage, settings: Settings, stored: str, export: Export) -> Path:
+    """This machine's copy of a file on an object store, fetched where it is not there."""
+    sha256 = export.sha256 or ""
+    path = copies.find(settings, sha256)
+    if path is not None:
+        return path
+    if not storage.exists(stored):
+        raise _gone(stored.rpartition("/")[2], export)
+    with copies.fetched(settings, sha256, export.size or 0) as (partial, path):
         storage.download(stored, partial)
-        if _sha256(partial) != export.sha256:
-            raise Failure(
-                f"{storage.uri_of(stored)} has another content than when it was exported; "
-                f"{_remedy(export)}.",
-                code="export_damaged",
-            )
-        partial.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+        with partial.open("rb") as stream:
+            if _sha256(stream) != sha256:
+                raise _damaged(storage, stored.rpartition("/")[2], export)
+    return path
 
 
-def _remedy(export: Export) -> str:
-    # What is there already is not exported again.
-    return (
-        f"delete it (DELETE /jobs/{export.job_id}/exports/{export.export_id}) or choose another "
-        "quantization, and export the job again"
+def _gone(name: str, export: Export) -> NotFound:
+    return NotFound(
+        f"{name} of {export.export_id} is gone from the storage; {_remedy(export)}.",
+        code="file_not_found",
     )
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _damaged(storage: Storage, name: str, export: Export) -> Failure:
+    """The error for a file whose content is another, which the next request for it looks into."""
+    with contextlib.suppress(OSError):
+        storage.write_bytes(f"{export_dir(export.export_id)}/{SUSPECTED_FILE}", b"")
+    return Failure(
+        f"{name} of {export.export_id} has another content than when it was exported; "
+        f"{_remedy(export)}.",
+        code="export_damaged",
+        exportId=export.export_id,
+    )
+
+
+def _remedy(export: Export) -> str:
+    kind = f" --quantization {export.quantization}" if export.quantization else ""
+    return (
+        f"export it again, which makes it anew: aiforge export create {export.job_id}{kind}, or "
+        f"POST /jobs/{export.job_id}/export with the same quantization"
+    )
+
+
+def _sha256(stream: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while block := stream.read(_BLOCK):
+        digest.update(block)
+    return digest.hexdigest()

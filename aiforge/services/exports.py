@@ -18,9 +18,9 @@ from aiforge.schemas.exports import (
     ExportStatus,
 )
 from aiforge.schemas.models import ModelActionRequest, ModelStatus
-from aiforge.services import exported, models, preflight
+from aiforge.services import copies, exported, models, preflight
 from aiforge.services.context import Services
-from aiforge.state import exports, jobs, removals
+from aiforge.state import exports, jobs, outcomes, removals
 from aiforge.state import models as registry
 from aiforge.state.store import RequestKey
 from aiforge.storage import Storage, export_dir
@@ -34,7 +34,9 @@ async def create(
     actor: str,
     key: RequestKey | None = None,
 ) -> Export:
-    """Export what a job trained; one that was made before, or is being made, is not made again.
+    """Export what a job trained; one that is there, or is being made, is not made again.
+
+    One whose files are gone or damaged is made anew, and takes the place of the lost one.
 
     Args:
         wait: Seconds to wait for its end.
@@ -47,8 +49,8 @@ async def create(
     Raises:
         NotFound: There is no such job.
         InvalidInput: It cannot be had in this format or type.
-        Conflict: The job has not completed, the key was used for another request, or what
-            Ollama made of the file is not the model.
+        Conflict: The job has not completed, the key was used for another request, what
+            Ollama made of the file is not the model, or the export was cancelled meanwhile.
         Unavailable: The disk is full; or Ollama is away, and the export completes and stays.
         Failure: The export failed; why stands in the message.
     """
@@ -60,18 +62,44 @@ async def create(
     base = await asyncio.to_thread(resolve_base_model, job.base_model, services.settings)
     resources = preflight.export_resources(base, request.format, exports.quantization_of(request))
     preflight.require_disk(services.settings, services.storage, resources.disk_bytes)
-    export = await services.state.once(key).call(exports.create, job_id, request, resources)
+    lost = await _lost(services, job_id, request)
+    export = await services.state.once(key).call(
+        exports.create, job_id, request, resources, None if lost is None else lost.export_id
+    )
+    if lost is not None and export.export_id != lost.export_id:
+        await asyncio.to_thread(_remove_files, services, lost)
     await services.state.wait(wait, export.export_id, exports.finished, export.export_id)
     export = await services.state.call(exports.get, export.export_id)
-    if export.status is ExportStatus.FAILED:
-        raise Failure(
-            export.error or "The export failed.",
-            code=export.error_code or "export_failed",
-            exportId=export.export_id,
-        )
+    _require_not_failed(export)
     if not request.deploy_to_ollama:
         return export
     return await _deployed(services, export, actor, max(0.0, deadline - time.monotonic()))
+
+
+async def _lost(services: Services, job_id: str, request: ExportRequest) -> Export | None:
+    """The same export, where it had completed and its files are not there any more."""
+    kind = exports.quantization_of(request)
+    known = await services.state.call(exports.same, job_id, request.format, kind)
+    if known is None or known.status is not ExportStatus.COMPLETED:
+        return None
+    is_whole = await asyncio.to_thread(exported.is_whole, services.storage, known)
+    return None if is_whole else known
+
+
+def _require_not_failed(export: Export) -> None:
+    if export.status is not ExportStatus.FAILED:
+        return
+    if export.error_code == "cancelled":
+        raise Conflict(
+            f"{export.export_id} was cancelled.",
+            code="export_cancelled",
+            exportId=export.export_id,
+        )
+    raise Failure(
+        export.error or "The export failed.",
+        code=export.error_code or "export_failed",
+        exportId=export.export_id,
+    )
 
 
 async def _deployed(services: Services, export: Export, actor: str, wait: float) -> Export:
@@ -164,6 +192,20 @@ async def content(
     return await asyncio.to_thread(services.storage.pieces, path, start, end)
 
 
+async def cancel(
+    services: Services, job_id: str, export_id: str, key: RequestKey | None = None
+) -> Message:
+    """Stop an export, which then has failed and left no file; to do so twice is no error.
+
+    Raises:
+        NotFound: The job has no such export.
+        Conflict: It has completed or failed.
+    """
+    run_id = await services.state.call(exports.run_of, job_id, export_id)
+    await services.state.once(key).call(outcomes.cancel, run_id)
+    return Message(message="Export cancelled")
+
+
 async def delete(
     services: Services, job_id: str, export_id: str, key: RequestKey | None = None
 ) -> Message:
@@ -183,7 +225,7 @@ def _remove_files(services: Services, export: Export) -> None:
     if services.storage.exists(directory):
         services.storage.retire(directory)
     if export.sha256 is not None:
-        exported.copy_path(services.settings, export.sha256).unlink(missing_ok=True)
+        copies.forget(services.settings, export.sha256)
 
 
 async def _of_job(services: Services, job_id: str, export_id: str) -> Export:

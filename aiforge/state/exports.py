@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    case,
     func,
     select,
 )
@@ -105,9 +106,17 @@ def quantization_of(request: ExportRequest) -> str | None:
 
 @write
 def create(
-    connection: Connection, job_id: str, request: ExportRequest, resources: Resources
+    connection: Connection,
+    job_id: str,
+    request: ExportRequest,
+    resources: Resources,
+    lost: str | None = None,
 ) -> Export:
     """Queue an export, or return the one that has the same done or under way.
+
+    Args:
+        lost: An export whose files are gone or damaged: it does not count, and makes room for
+            the one that is queued in its place.
 
     Raises:
         NotFound: There is no such job.
@@ -118,8 +127,11 @@ def create(
     trained = models.Trained.model_validate(job.spec)
     quantization = quantization_of(request)
     _require_exportable(job, trained.config.method, request.format)
-    if known := _same(connection, job_id, request.format, quantization):
+    known = same(connection, job_id, request.format, quantization)
+    if known is not None and known.export_id != lost:
         return known
+    if known is not None:
+        remove(connection, known.export_id)
     spec = ExportSpec(
         job_id=job_id,
         project_name=trained.project_name,
@@ -211,7 +223,10 @@ _EXPORTS = select(
     exports,
     exports.c.id.label("export_id"),
     runs.runs.c.progress,
-    runs.runs.c.stage,
+    case(
+        (runs.runs.c.status == RunStatus.CANCELLING, str(RunStatus.CANCELLING)),
+        else_=runs.runs.c.stage,
+    ).label("stage"),
     runs.runs.c.queued_reason,
 ).join_from(exports, runs.runs, runs.runs.c.id == exports.c.run_id)
 _ONE = _EXPORTS.where(exports.c.id == bindparam("export_id_"))
@@ -232,6 +247,19 @@ def get(connection: Connection, export_id: str) -> Export:
         NotFound: There is no such export.
     """
     return to_model(Export, _row(connection, export_id))
+
+
+@read
+def run_of(connection: Connection, job_id: str, export_id: str) -> str:
+    """The run that makes or made an export of a job.
+
+    Raises:
+        NotFound: The job has no such export.
+    """
+    row = _row(connection, export_id)
+    if row.job_id != job_id:
+        raise NotFound(f"{job_id} has no export {export_id}.", code="export_not_found")
+    return str(row.run_id)
 
 
 @read
@@ -280,10 +308,11 @@ def newest(connection: Connection, job_id: str) -> Export | None:
     return None if row is None else to_model(Export, row)
 
 
-def _same(
+@read
+def same(
     connection: Connection, job_id: str, format: ExportFormat, quantization: str | None
 ) -> Export | None:
-    """The export that makes another one of the same needless."""
+    """The export that makes another one of the same needless; ``None`` where there is none."""
     query = _EXPORTS.where(
         exports.c.job_id == job_id,
         exports.c.format == format,
@@ -291,6 +320,8 @@ def _same(
         if quantization is None
         else exports.c.quantization == quantization,
         exports.c.status != ExportStatus.FAILED,
+        # Nothing but its end comes of one that is being cancelled.
+        runs.runs.c.status != RunStatus.CANCELLING,
     )
     row = connection.execute(query.limit(1)).one_or_none()
     return None if row is None else to_model(Export, row)

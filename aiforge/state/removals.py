@@ -62,7 +62,9 @@ def delete_export(connection: Connection, job_id: str, export_id: str) -> Export
         raise NotFound(f"{job_id} has no export {export_id}.", code="export_not_found")
     if export.status is ExportStatus.RUNNING:
         raise Conflict(
-            f"{export_id} is being made; wait until it has ended.", code="export_not_ended"
+            f"{export_id} is being made; wait for it, or cancel it first: aiforge export cancel "
+            f"{job_id} {export_id}, or POST /jobs/{job_id}/exports/{export_id}/cancel.",
+            code="export_not_ended",
         )
     model = deployments.served_from(connection, export)
     if model is not None:

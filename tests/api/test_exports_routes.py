@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from served import World, add_dataset, fine_tune_body
+from served import EXPORTED_BYTES, World, add_dataset, fine_tune_body
 
+from aiforge.schemas.runs import RunKind
+from aiforge.services.exported import SUSPECTED_FILE
+from aiforge.state import outcomes, runs
 from aiforge.storage import export_dir
-
-CONTENT = b"0123456789"
 
 
 @pytest.fixture
@@ -73,19 +75,19 @@ def test_the_file_can_be_had_whole_and_in_parts(
     export_id = api.post(f"/jobs/{job_id}/export?wait=0", json={}).json()["exportId"]
     world.finish(export_id)
     path = f"/jobs/{job_id}/exports/{export_id}/file"
-    assert api.get(path).json()["detail"]["code"] == "file_not_found"
-    world.services.storage.write_bytes(f"{export_dir(export_id)}/model.gguf", CONTENT)
     whole = api.get(path)
-    assert (whole.status_code, whole.content) == (200, CONTENT)
+    assert (whole.status_code, whole.content) == (200, EXPORTED_BYTES)
     part = api.get(path, headers={"Range": "bytes=3-5"})
     assert (part.status_code, part.content) == (206, b"345")
     assert part.headers["content-range"] == "bytes 3-5/10"
     assert api.get(path, headers={"Range": "bytes=10-"}).status_code == 416
     assert api.get(path, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
     named = path.replace("/file", "/files/model.gguf")
-    assert api.get(named).content == CONTENT
+    assert api.get(named).content == EXPORTED_BYTES
     assert api.get(path.replace("/file", "/files/other.gguf")).status_code == 404
     assert api.get(path.replace("/file", "/files/..%2f..%2fx")).status_code in (400, 404)
+    world.services.storage.delete(f"{export_dir(export_id)}/model.gguf")
+    assert api.get(path).json()["detail"]["code"] == "file_not_found"
 
 
 def test_only_a_completed_job_can_be_exported(api: httpx.Client, queued: str) -> None:
@@ -103,7 +105,6 @@ def test_a_deleted_export_is_gone_with_its_files_and_can_be_made_anew(
     path = f"/jobs/{job_id}/exports/{running}"
     early = api.delete(path)
     world.finish(running)
-    world.services.storage.write_bytes(f"{export_dir(running)}/model.gguf", CONTENT)
     key = {"Idempotency-Key": "once"}
 
     elsewhere = api.delete(f"/jobs/job-other/exports/{running}")
@@ -118,6 +119,86 @@ def test_a_deleted_export_is_gone_with_its_files_and_can_be_made_anew(
     assert world.services.storage.names("exports") == []
     again = api.post(f"/jobs/{job_id}/export?wait=0", json={}).json()["exportId"]
     assert again != running
+
+
+def test_an_export_that_waits_or_is_being_made_can_be_cancelled(
+    api: httpx.Client, world: World, job_id: str
+) -> None:
+    waiting = api.post(f"/jobs/{job_id}/export?wait=0", json={"quantization": "q8_0"}).json()
+    begun = api.post(f"/jobs/{job_id}/export?wait=0", json={"quantization": "f16"}).json()
+    run = world.start(begun["exportId"])
+    paths = [f"/jobs/{job_id}/exports/{one['exportId']}" for one in (waiting, begun)]
+    assert api.post(f"/jobs/job-other/exports/{begun['exportId']}/cancel").status_code == 404
+
+    for path in paths:
+        for _ in range(2):
+            answer = api.post(f"{path}/cancel")
+            assert (answer.status_code, answer.json()) == (200, {"message": "Export cancelled"})
+    stopping = api.get(paths[1]).json()
+    instead = api.post(f"/jobs/{job_id}/export?wait=0", json={"quantization": "f16"}).json()
+    world.services.state.call_sync(outcomes.cancelled, run.id, run.attempt)
+
+    assert (stopping["status"], stopping["stage"]) == ("running", "cancelling")
+    # Who asks again is not given what nothing comes of.
+    assert instead["exportId"] != begun["exportId"]
+    for path in paths:
+        ended = api.get(path).json()
+        assert (ended["status"], ended["errorCode"]) == ("failed", "cancelled")
+        assert api.delete(path).status_code == 200
+        assert api.post(f"{path}/cancel").json()["detail"]["code"] == "export_not_found"
+    world.finish(instead["exportId"])
+    late = api.post(f"/jobs/{job_id}/exports/{instead['exportId']}/cancel")
+    assert (late.status_code, late.json()["detail"]["code"]) == (409, "run_is_completed")
+
+
+def test_who_waits_for_an_export_learns_that_it_was_cancelled(
+    live: httpx.Client, world: World, job_id: str
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(live.post, f"/jobs/{job_id}/export?wait=60", json={})
+        export_id = None
+        while export_id is None:
+            queue = world.services.state.call_sync(runs.waiting)
+            export_id = next((r.resource_id for r in queue if r.kind is RunKind.EXPORT), None)
+        live.post(f"/jobs/{job_id}/exports/{export_id}/cancel").raise_for_status()
+        told = waiting.result(60)
+    assert (told.status_code, told.json()["detail"]["code"]) == (409, "export_cancelled")
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "noticed", "is_made_anew"),
+    [
+        (None, False, True),
+        (EXPORTED_BYTES[:-1], False, True),
+        (EXPORTED_BYTES[::-1], True, True),
+        # A reader was mistaken, or someone put it right.
+        (EXPORTED_BYTES, True, False),
+    ],
+)
+def test_what_was_lost_is_made_anew_when_it_is_asked_for_again(
+    api: httpx.Client,
+    world: World,
+    job_id: str,
+    spoilt: bytes | None,
+    noticed: bool,
+    is_made_anew: bool,
+) -> None:
+    first = api.post(f"/jobs/{job_id}/export?wait=0", json={}).json()["exportId"]
+    world.finish(first)
+    storage, path = world.services.storage, f"{export_dir(first)}/model.gguf"
+    storage.delete(path)
+    if spoilt is not None:
+        storage.write_bytes(path, spoilt)
+    if noticed:
+        storage.write_bytes(f"{export_dir(first)}/{SUSPECTED_FILE}", b"")
+
+    again = api.post(f"/jobs/{job_id}/export?wait=0", json={}).json()
+
+    assert (again["exportId"] != first) == is_made_anew
+    assert (again["status"] == "running") == is_made_anew
+    assert api.get(f"/jobs/{job_id}/exports").headers["x-total-count"] == "1"
+    assert storage.exists(export_dir(first)) != is_made_anew
+    assert api.post(f"/jobs/{job_id}/export?wait=0", json={}).json() == again
 
 
 def test_an_export_is_found_under_its_own_job_alone(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer
 from rich.console import Console
-from served import BASE_MODEL, World
+from served import BASE_MODEL, EXPORTED_BYTES, World
 from typer.testing import CliRunner, Result
 
 from aiforge.api.examples import CHART
@@ -22,9 +22,10 @@ from aiforge.cli.board import Board, watch
 from aiforge.cli.charts import bars
 from aiforge.cli.main import app as commands
 from aiforge.client import AIForge, AsyncAIForge
+from aiforge.schemas.exports import ExportRequest
+from aiforge.schemas.runs import Resources
 from aiforge.services import artifacts
-from aiforge.state import runs
-from aiforge.storage import export_dir
+from aiforge.state import exports, runs
 
 Run = Callable[..., Result]
 
@@ -100,8 +101,9 @@ def test_an_export_from_its_making_to_its_file(
         made = run("export", "create", job_id, "--quantization", "q8_0", "--json")
     assert made.exit_code == 0, made.output
     export_id = json.loads(made.stdout)["exportId"]
-    content = b"0123456789"
-    world.services.storage.write_bytes(f"{export_dir(export_id)}/model.gguf", content)
+    other = world.services.state.call_sync(
+        exports.create, job_id, ExportRequest(quantization="f16"), Resources()
+    )
 
     listed = run("export", "list", job_id)
     shown = run("export", "show", job_id, export_id)
@@ -112,8 +114,12 @@ def test_an_export_from_its_making_to_its_file(
     assert "model.gguf" in shown.stdout
     assert saved.exit_code == 0, saved.output
     assert json.loads(saved.stdout) == {"path": str(tmp_path / "m.gguf"), "size": 10}
-    assert (tmp_path / "m.gguf").read_bytes() == content
+    assert (tmp_path / "m.gguf").read_bytes() == EXPORTED_BYTES
     assert run("export", "show", job_id, "export-none").exit_code == 1
+    cancelled = run("export", "cancel", job_id, other.export_id)
+    assert f"{other.export_id}: Export cancelled" in cancelled.stdout
+    late = run("export", "cancel", job_id, export_id)
+    assert (late.exit_code, "already completed" in late.stderr) == (1, True)
     assert f"{export_id}: Deleted" in run("export", "delete", job_id, export_id).stdout
     assert run("export", "show", job_id, export_id).exit_code == 1
 

@@ -51,7 +51,7 @@ OPERATIONS = {
         *("create", "list", "get", "delete", "test", "enable", "rotate", "deliveries"),
         "replay",
     },
-    "exports": {"create", "list", "get", "download", "delete"},
+    "exports": {"create", "list", "get", "download", "cancel", "delete"},
     "models": {
         *("list", "get", "active", "lineage", "history", "deploy", "activate", "rollback"),
         "delete",

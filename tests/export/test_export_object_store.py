@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,10 @@ from buckets import ObjectStore
 from export_jobs import carry_out, completed_job, queue
 from wide_models import make_adapter
 
-from aiforge.errors import Failure
+from aiforge.errors import Failure, NotFound
 from aiforge.modeling.bases import resolve_base_model
 from aiforge.schemas.exports import ExportStatus
-from aiforge.services.exported import local_file
+from aiforge.services.exported import is_whole, local_file
 from aiforge.settings import Settings
 from aiforge.state.access import LocalState
 from aiforge.state.store import Store
@@ -45,4 +46,12 @@ def test_an_export_is_made_here_and_published_there(
     storage.write_bytes(f"{target}/model.gguf", content)
     assert local_file(storage, settings, done).path.read_bytes() == content
     assert len(list((settings.home / "cache" / "gguf").iterdir())) == 1
+    assert is_whole(storage, done)
+    storage.write_bytes(f"{target}/model.gguf", content[:-1] + b"\0")
+    assert not is_whole(storage, done), "a reader had noticed, so the content counts"
+    storage.delete(f"{target}/model.gguf")
+    assert not is_whole(storage, done)
+    shutil.rmtree(settings.home / "cache")
+    with pytest.raises(NotFound, match=f"aiforge export create {job_id} --quantization q4_k_m"):
+        local_file(storage, settings, done)
     store.close()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from export_jobs import TRAINED, carry_out, completed_job, end, queue, queued_job, run_of
@@ -20,6 +21,7 @@ from aiforge.modeling.bases import resolve_base_model
 from aiforge.runtime.drivers import Driver
 from aiforge.schemas.exports import Export, ExportStatus
 from aiforge.schemas.runs import RunStatus
+from aiforge.services.context import RunContext
 from aiforge.settings import Settings
 from aiforge.state import artifacts, exports, outcomes, runs
 from aiforge.state.access import LocalState
@@ -99,6 +101,35 @@ def test_a_whole_model_can_be_exported_and_has_no_adapter(
     assert carry_out(state, settings, queue(state, job_id)).status is ExportStatus.COMPLETED
     with pytest.raises(InvalidInput, match="no adapter"):
         queue(state, job_id, None, format="peft")
+
+
+@pytest.mark.parametrize("stage", ["writing", "comparing with 16 bit"])
+def test_an_export_that_is_cancelled_leaves_nothing(
+    stage: str,
+    state: LocalState,
+    settings: Settings,
+    storage: Storage,
+    job_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    export = queue(state, job_id)
+    run_id = run_of(state, export)
+    state.call_sync(runs.start, run_id)
+    told = RunContext.progress
+
+    def progress(context: RunContext, fraction: float, at: str | None = None, **more: Any) -> None:
+        if at == stage:
+            state.call_sync(outcomes.cancel, run_id)
+            context.cancel()
+        told(context, fraction, at, **more)
+
+    monkeypatch.setattr(RunContext, "progress", progress)
+    assert Driver(settings, run_id, 1, state=state).join(120)
+
+    assert state.call_sync(runs.get, run_id).status is RunStatus.CANCELLED
+    ended = state.call_sync(exports.get, export.export_id)
+    assert (ended.status, ended.error_code) == (ExportStatus.FAILED, "cancelled")
+    assert (storage.names("exports"), storage.names("work")) == ([], [])
 
 
 @pytest.mark.parametrize(

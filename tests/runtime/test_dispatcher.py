@@ -22,6 +22,7 @@ from aiforge.state.access import LocalState
 from aiforge.state.ops import write
 from aiforge.state.schema import now
 from aiforge.state.store import Store
+from aiforge.storage import Storage
 
 
 class HeldDrivers:
@@ -145,12 +146,15 @@ def test_a_dead_driver_is_replaced_until_it_is_enough(
 
 
 def test_a_cancelled_driver_is_told_once_and_killed_later(
+    settings: Settings,
     state: LocalState,
     drivers: HeldDrivers,
     within: Callable[[Test], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run_id = submit(state)
+    storage = Storage(settings.resolved_storage_uri)
+    storage.write_bytes(f"work/aiforge-{run_id}/half-made", b"x")
 
     async def test(dispatcher: Dispatcher) -> None:
         await dispatcher.tick()
@@ -163,6 +167,7 @@ def test_a_cancelled_driver_is_told_once_and_killed_later(
         assert drivers.killed == [(run_id, 1)]
         await dispatcher.tick()
         assert look(state, run_id).status is RunStatus.CANCELLED
+        assert storage.names("work") == []
 
     within(test)
 

@@ -339,11 +339,34 @@ def test_a_file_that_was_damaged_answers_nobody(alone: Platform) -> None:
     assert alone.post(model_id, "activate").status_code == 200
     storage.write_bytes(path, damaged)
     unanswered = alone.ask(PROJECT)
-    storage.write_bytes(path, sound)
 
+    job_id = alone.state.call_sync(models.get, model_id).job_id
     for answer in (refused, unanswered):
         assert (answer.status_code, answer.json()["detail"]["code"]) == (500, "export_damaged")
+        assert f"aiforge export create {job_id} --quantization f16" in answer.json()["message"]
+    # What is said there works, though the model is served from the damaged file.
+    made = alone.api.post(f"/jobs/{job_id}/export?wait=0", json={"quantization": "f16"}).json()
+    assert made["exportId"] != export_id
+    alone.finish_export(alone.waiting_export().id, made["exportId"], model_id)
     assert alone.ask(PROJECT).status_code == 200
+    assert storage.names("exports") == [made["exportId"]]
+
+
+def test_a_model_whose_file_is_gone_is_exported_again_and_goes_on(
+    platform: Platform, double: OllamaDouble
+) -> None:
+    model_id = platform.train()
+    export_id = platform.export(model_id)
+    platform.services.storage.delete(export_dir(export_id))
+
+    refused = platform.post(model_id, "deploy")
+
+    job_id = platform.state.call_sync(models.get, model_id).job_id
+    assert (refused.status_code, refused.json()["detail"]["code"]) == (409, "file_not_found")
+    assert f"aiforge export create {job_id} --quantization f16" in refused.json()["message"]
+    again = platform.export(model_id, lost=export_id)
+    assert again != export_id
+    assert platform.post(model_id, "deploy").status_code == 200
 
 
 def test_an_activation_survives_the_death_of_its_driver(

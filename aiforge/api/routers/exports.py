@@ -38,7 +38,7 @@ async def export_job(
     key: Key,
     wait: Wait = 60.0,
 ) -> Export:
-    """Export what a job trained, and deploy it to Ollama; the same is never exported twice."""
+    """Export what a job trained, and deploy it to Ollama; what is there is not made again."""
     return await exports.create(ctx, job_id, body, wait, actor, key)
 
 
@@ -55,6 +55,15 @@ async def list_exports(
 async def get_export(ctx: Ctx, job_id: JobId, export_id: ExportId) -> ExportDetail:
     """Get an export, with what was compared of it once it has completed."""
     return await exports.get(ctx, job_id, export_id)
+
+
+@router.post(
+    "/jobs/{job_id}/exports/{export_id}/cancel",
+    responses=answers(examples.EXPORT_CANCELLED, 400, 404, 409),
+)
+async def cancel_export(ctx: Ctx, job_id: JobId, export_id: ExportId, key: Key) -> Message:
+    """Stop an export that waits or is being made; to do so twice is no error."""
+    return await exports.cancel(ctx, job_id, export_id, key)
 
 
 @router.delete(

@@ -45,6 +45,7 @@ def create(
 
     Raises:
         Failure: The export failed; ``code`` and message say why.
+        Conflict: It was cancelled (``export_cancelled``).
         Unavailable: It was to be deployed, and no Ollama server answers; the export stays.
         TimeoutError: It takes longer than ``timeout``.
     """
@@ -62,6 +63,12 @@ def create(
         timeout,
         begun.export_id,
     )
+    if export.status == ExportStatus.FAILED and export.error_code == "cancelled":
+        raise Conflict(
+            f"{export.export_id} was cancelled.",
+            code="export_cancelled",
+            exportId=export.export_id,
+        )
     if export.status == ExportStatus.FAILED:
         raise Failure(
             export.error or "The export failed.",
@@ -85,6 +92,18 @@ def get(job_id: str, export_id: str) -> Flow[ExportDetail]:
         NotFound: There is none with this id.
     """
     return fetch(ExportDetail, f"/jobs/{quoted(job_id)}/exports/{quoted(export_id)}")
+
+
+def cancel(job_id: str, export_id: str) -> Flow[Message]:
+    """Stop an export that waits or is being made; to do so twice is no error.
+
+    It then has failed, with the code ``cancelled``, and left no file.
+
+    Raises:
+        NotFound: There is none with this id.
+        Conflict: It has completed or failed.
+    """
+    return post(Message, f"/jobs/{quoted(job_id)}/exports/{quoted(export_id)}/cancel")
 
 
 def delete(job_id: str, export_id: str) -> Flow[Message]:

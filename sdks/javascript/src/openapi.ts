@@ -394,7 +394,7 @@ export interface paths {
         put?: never;
         /**
          * Export Job
-         * @description Export what a job trained, and deploy it to Ollama; the same is never exported twice.
+         * @description Export what a job trained, and deploy it to Ollama; what is there is not made again.
          */
         post: operations["exportJob"];
         delete?: never;
@@ -442,6 +442,26 @@ export interface paths {
          * @description Delete an export that no model is served from, and its files.
          */
         delete: operations["deleteExport"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/jobs/{job_id}/exports/{export_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel Export
+         * @description Stop an export that waits or is being made; to do so twice is no error.
+         */
+        post: operations["cancelExport"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -4479,6 +4499,41 @@ export interface operations {
         };
     };
     deleteExport: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A repetition with the same key is answered as the first request was, and changes nothing; with another body it is refused. */
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                job_id: string;
+                export_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Message"];
+                };
+            };
+            /** @description Every error has this body. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    cancelExport: {
         parameters: {
             query?: never;
             header?: {

@@ -43,6 +43,7 @@ test("from a repository to an export", there, async () => {
   const made = await forge.exports.create(job.id, { quantization: "q8_0" }, quick);
   assert.equal(made.status, "completed");
   assert.deepEqual([...(await forge.exports.list(job.id))].map((e) => e.exportId), [made.exportId]);
+  await assert.rejects(forge.exports.cancel(job.id, made.exportId), { code: "run_is_completed" });
   await forge.exports.delete(job.id, made.exportId);
   assert.equal((await forge.exports.list(job.id)).length, 0);
   const [model] = await forge.models.list({ projectName: "p" });

@@ -1,6 +1,6 @@
 /** Training jobs, and the files that are made of what they trained. */
 
-import { Cancelled } from "../errors.js";
+import { Cancelled, Conflict } from "../errors.js";
 import { follow, type FollowedEvent, type FollowOptions } from "../events.js";
 import { requireNotFailed, until, type WaitOptions } from "../waiting.js";
 import { body, page, type Page, type PageOptions, Resource, type Schemas } from "./resource.js";
@@ -128,7 +128,12 @@ export class Exports extends Resource {
     const { exportId } = (await answer.json()) as Schemas["Export"];
     const read = () => this.get(jobId, exportId);
     const made = await until(read, (e) => e.status !== "running", exportId, options);
-    if (options.check ?? true) requireNotFailed(made, exportId);
+    if (options.check ?? true) {
+      if (made.errorCode === "cancelled") {
+        throw new Conflict(`${exportId} was cancelled.`, 409, { code: "export_cancelled" });
+      }
+      requireNotFailed(made, exportId);
+    }
     return made;
   }
 
@@ -140,6 +145,12 @@ export class Exports extends Resource {
   get(jobId: string, exportId: string): Promise<Export> {
     const params = { path: { job_id: jobId, export_id: exportId } };
     return body(this.forge.api.GET("/jobs/{job_id}/exports/{export_id}", { params }));
+  }
+
+  /** Stop an export that waits or is being made; to do so twice is no error. */
+  async cancel(jobId: string, exportId: string): Promise<void> {
+    const params = { path: { job_id: jobId, export_id: exportId } };
+    await this.forge.api.POST("/jobs/{job_id}/exports/{export_id}/cancel", { params });
   }
 
   /** Delete an export that no model is served from, and its files. */
