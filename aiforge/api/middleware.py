@@ -53,16 +53,20 @@ class RequestContext:
         wanted = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
         request_id = wanted if _REQUEST_ID.fullmatch(wanted) else new_id("req")
         scope[REQUEST_ID] = request_id
-        started, begun = False, time.monotonic()
+        status, begun = 0, time.monotonic()
+        is_noted = False
 
         async def send_named(message: Message) -> None:
-            nonlocal started
+            nonlocal status, is_noted
             if message["type"] == "http.response.start":
-                started = True
-                _note(scope, message["status"], time.monotonic() - begun)
+                status = message["status"]
                 if self.name_answers:
                     MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
             await send(message)
+            # The start is sent together with the first of the body: nobody waits for the log.
+            if message["type"] == "http.response.body" and not is_noted:
+                is_noted = True
+                _note(scope, status, time.monotonic() - begun)
 
         with logs.about(request=request_id):
             try:
@@ -70,7 +74,7 @@ class RequestContext:
             except ClientDisconnect:
                 return None
             except Exception as error:
-                if started:
+                if status:
                     raise
                 await unexpected(scope, error)(scope, receive, send_named)
 

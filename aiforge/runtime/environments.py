@@ -13,6 +13,10 @@ _SERVE_MODE = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+    # Serve kills a proxy that is not there within five seconds, and whoever waits for it fails:
+    # on a busy machine a platform did not come back so.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "30",
 }
 
 # Ray's control service keeps a hundred thousand of each by default, some hundred MiB that it fills

@@ -68,6 +68,8 @@ async def _draft(services: Services, request: FineTuneRequest) -> plans.Draft:
         preflight.require_disk(services.settings, services.storage, disk)
         return drafted
 
+    if plans.is_quick(services, request, older):
+        return looked_up()
     return await asyncio.to_thread(looked_up)
 
 

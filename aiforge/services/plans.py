@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from aiforge.errors import Conflict, InvalidInput, NotFound
-from aiforge.export.architectures import require_exportable
-from aiforge.export.vocabulary import require_exportable_tokenizer
-from aiforge.modeling import bases
 from aiforge.modeling.bases import BaseModel
 from aiforge.modeling.linears import Shape
 from aiforge.modeling.quantize import require_available
 from aiforge.schemas.jobs import FineTuneRequest, Job, JobConfig
 from aiforge.schemas.plans import DataPlan, MemoryPlan, TimePlan, TrainingPlan
 from aiforge.schemas.runs import Resources, RunStatus
-from aiforge.services import preflight
+from aiforge.services import known_bases, preflight
 from aiforge.services.context import Services
 from aiforge.state import datasets, jobs
 from aiforge.storage import Storage, dataset_dir
@@ -66,39 +61,30 @@ async def older_of(services: Services, request: FineTuneRequest) -> Job | None:
 
 
 def draft(services: Services, request: FineTuneRequest, older: Job | None) -> Draft:
-    """Check a request and count what it will occupy; reads files, so call it in a thread.
+    """Check a request and count what it will occupy; in a thread, unless ``is_quick``.
 
     Raises:
         InvalidInput: The base model is unknown or could not be exported, or an option cannot be
             had; the message says what to set.
     """
-    base = bases.resolve_base_model(request.base_model, services.settings)
-    described = bases.read_config(base)
-    # What could never be deployed is not trained either.
-    require_exportable(described)
-    if base.is_local:
-        _require_exportable_tokenizer(bases.tokenizer_file(base))
-    shape = Shape.of(described) if described.get("hidden_size") else None
+    asked = request.base_model, services.settings
+    known = known_bases.remembered(*asked) or known_bases.look_up(*asked)
+    base, shape = known.base, known.shape
     _check_options(request, shape)
     if older is not None:
         _check_older(services.storage, request, older)
-    longest = bases.context_length(base)
-    max_length = min(request.max_seq_length or DEFAULT_MAX_LENGTH, longest)
+    max_length = min(request.max_seq_length or DEFAULT_MAX_LENGTH, known.context_length)
     room = estimate.room(services.cluster_resources, request.num_workers)
     if shape is None:
         return _unmeasured(services, request, base, max_length, room)
     return _measured(services, request, base, shape, max_length, room)
 
 
-def _require_exportable_tokenizer(file: Path) -> None:
-    found = file.stat()
-    _judge_tokenizer(file, found.st_mtime_ns, found.st_size)
-
-
-@lru_cache(maxsize=64)
-def _judge_tokenizer(file: Path, _modified: int, _size: int) -> None:
-    """Judge a file once as long as it stays what it is: reading one takes up to a tenth second."""
-    require_exportable_tokenizer(file.read_text(encoding="utf-8"))
+def is_quick(services: Services, request: FineTuneRequest, older: Job | None) -> bool:
+    """Whether ``draft`` reads nothing, so that an event loop may call it."""
+    if older is not None or request.quantize_base:
+        return False
+    return known_bases.remembered(request.base_model, services.settings) is not None
 
 
 def require_room(drafted: Draft) -> None:
