@@ -24,9 +24,10 @@ from rich.console import Console
 from aiforge.errors import AIForgeError
 from aiforge.evaluation.codebleu import codebleu
 from aiforge.evaluation.humaneval import load_problems, run_all
-from aiforge.evaluation.sandbox import Limits, Sandbox, interpreter, open_sandbox
+from aiforge.evaluation.sandbox import Limits, Sandbox, interpreter
 from aiforge.evaluation.sandbox_bubblewrap import Bubblewrap
 from aiforge.evaluation.sandbox_landlock import Landlock
+from aiforge.evaluation.sandbox_probe import open_sandbox
 from aiforge.modeling.bases import FORGE_TINY, context_length, resolve_base_model
 from aiforge.modeling.generate import Generator, Prompt, Sampling
 from aiforge.modeling.load import load_model, load_tokenizer

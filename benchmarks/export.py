@@ -46,7 +46,7 @@ from aiforge.export.plan import ExportPlan
 from aiforge.export.reference import model_config
 from aiforge.export.vocabulary import read_vocabulary
 from aiforge.export.weights import MergedWeights
-from aiforge.modeling import bases, llama_cpp
+from aiforge.modeling import bases, gguf_quantize
 from aiforge.modeling.bases import BaseModel
 from aiforge.modeling.load import load_tokenizer
 from aiforge.modeling.lora import DEFAULT_TARGETS
@@ -75,12 +75,12 @@ def main() -> None:
     if options.child:
         _child(options.child, options.model, options.out, options.converter)
         return
-    report = Report("GGUF export")
+    report = Report("GGUF parity" if options.only == "parity" else "GGUF export")
     with tempfile.TemporaryDirectory() as directory:
         if options.only != "parity":
             _writing(report, Path(directory), options)
         if options.only != "write":
-            _parity(report, Path(directory), quick=options.quick)
+            _parity(report, Path(directory), options)
     report.finish(options.json)
 
 
@@ -139,7 +139,7 @@ def _writing(report: Report, directory: Path, options: argparse.Namespace) -> No
         goal=Goal("<=", 1.3),
     )
     started = time.perf_counter()
-    llama_cpp.quantize(ours, directory / "q4.gguf", "q4_k_m")
+    gguf_quantize.quantize(ours, directory / "q4.gguf", "q4_k_m")
     report.add("quantizing to q4_k_m", time.perf_counter() - started, "s")
 
 
@@ -310,9 +310,9 @@ def _compare_bytes(report: Report, ours: Path, theirs: Path) -> None:
 # What each type costs each family.
 
 
-def _parity(report: Report, directory: Path, *, quick: bool) -> None:
-    families = ["llama", "qwen3", "gemma2"] if quick else list(FAMILIES)
-    types = ["f16", "q8_0", "q4_k_m"] if quick else TYPES
+def _parity(report: Report, directory: Path, options: argparse.Namespace) -> None:
+    families = ["llama", "qwen3", "gemma2"] if options.quick else list(FAMILIES)
+    types = ["f16", "q8_0", "q4_k_m"] if options.quick else TYPES
     table = Table(title="Mean divergence in nats, 256 wide, random", title_justify="left")
     table.add_column("family")
     for kind in types:
@@ -328,6 +328,8 @@ def _parity(report: Report, directory: Path, *, quick: bool) -> None:
             made = export_model(plan, lambda fraction, stage=None: None)
             check = next(check for check in made.checks if check.name == name)
             report.add(f"{family} {kind}", check.measured, "nats", goal=Goal("<=", check.bound))
+            # All of it takes minutes of CPU, and the last export may fail.
+            report.save(options.json)
             cells.append(f"{check.measured:.1e}")
         table.add_row(family, *cells)
     Console().print(table)

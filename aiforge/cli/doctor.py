@@ -131,9 +131,9 @@ def _hardware(settings: Settings) -> Iterator[Check]:
 def _sandbox(_: Settings) -> Iterator[Check]:
     if importlib.util.find_spec("pyseccomp") is None:
         return
-    from aiforge.evaluation import sandbox
+    from aiforge.evaluation import sandbox_probe
 
-    *rejected, last = sandbox.examine()
+    *rejected, last = sandbox_probe.examine()
     faults = "; ".join(f"{one.name} {one.fault}" for one in rejected)
     if last.fault is None:
         yield Check("Sandbox", "ok", last.name + (f" ({faults})" if faults else ""))

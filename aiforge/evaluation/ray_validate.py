@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import ray
 
 from aiforge.evaluation.compare import Compared, Comparison
-from aiforge.evaluation.exam import Mined, mine_snapshots
+from aiforge.evaluation.exam_mining import Mined, mine_snapshots
 from aiforge.storage import Storage
 
 

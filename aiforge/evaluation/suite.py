@@ -22,7 +22,7 @@ from aiforge.evaluation.codebleu import LANGUAGES, codebleu
 from aiforge.evaluation.exam_items import ExamItem, cut_body
 from aiforge.evaluation.latency import details, measure
 from aiforge.evaluation.ledger import Ledger, Task, complete_all
-from aiforge.evaluation.sandbox import open_sandbox
+from aiforge.evaluation.sandbox_probe import open_sandbox
 from aiforge.evaluation.statistics import mean_interval, pass_at_k
 from aiforge.evaluation.validate import dtype, score_rows
 from aiforge.modeling.generate import Generator, Prompt, Sampling

@@ -30,7 +30,7 @@ from aiforge.export.safetensors_file import write_safetensors
 from aiforge.export.texts import prompts
 from aiforge.export.vocabulary import Vocabulary, read_vocabulary
 from aiforge.export.weights import MergedWeights
-from aiforge.modeling import bases, llama_cpp
+from aiforge.modeling import bases, gguf_quantize, llama_cpp, llama_library
 from aiforge.modeling.bases import BaseModel
 from aiforge.modeling.load import load_tokenizer, save_tokenizer
 from aiforge.modeling.publish import CONFIG_FILE
@@ -51,7 +51,7 @@ def export_model(plan: ExportPlan, progress: Progress) -> ExportReport:
         return _finish(plan, _Work(plan, progress), _export_adapter(plan))
     work = _Work(plan, progress)
     if plan.format == "gguf":
-        llama_cpp.require_available()
+        llama_library.load()
         return _finish(plan, work, work.gguf())
     return _finish(plan, work, work.safetensors())
 
@@ -123,7 +123,7 @@ class _Work:
             return checks
         target = plan.workspace / MAIN_FILES["gguf"]
         with self.stage("quantizing", 0.6):
-            llama_cpp.quantize(path, target, wanted, threads=plan.threads)
+            gguf_quantize.quantize(path, target, wanted, threads=plan.threads)
         with self.stage("comparing with 16 bit", 0.8):
             with self._opened(target) as model:
                 of_file = parity.check_tokens(model, self.tokenizer, vocabulary)[:1]

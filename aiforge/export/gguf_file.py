@@ -29,7 +29,7 @@ from aiforge.export.architectures import (
 )
 from aiforge.export.vocabulary import Vocabulary
 from aiforge.export.weights import MergedWeights, stored
-from aiforge.modeling.llama_cpp import FILE_TYPES
+from aiforge.modeling.gguf_quantize import FILE_TYPES
 
 FLOAT_TYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 """The types that are written here; all others are made of these by llama.cpp."""

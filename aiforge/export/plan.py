@@ -45,7 +45,7 @@ class ExportPlan:
 
     ``model`` is a local directory with the true base, or with the whole model after ``full``;
     ``adapter`` one with a plain LoRA on it. What is made lies in ``workspace``, a local directory
-    that is the export's own. ``quantization`` is a key of ``llama_cpp.FILE_TYPES``; safetensors
+    that is the export's own. ``quantization`` is a key of ``gguf_quantize.FILE_TYPES``; safetensors
     take ``f32``, ``f16`` or ``bf16``, and an adapter is copied as it is.
     """
 

@@ -1,47 +1,26 @@
-"""llama.cpp through llama-cpp-python: load a GGUF, tokenize, logits, generate, quantize.
+"""llama.cpp through llama-cpp-python: logits and answers of a GGUF.
 
 Its public C interface is called, since its Python classes allocate logits for a whole context.
 """
 
 from __future__ import annotations
 
-import ctypes
-import os
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from aiforge.errors import Failure, InvalidInput, Unavailable
+from aiforge.errors import Failure, InvalidInput
 from aiforge.modeling import llama_library
+from aiforge.modeling.gguf_vocabulary import GgufVocabulary
 from aiforge.modeling.text_stream import TextStream
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FILE_TYPES = {
-    "f32": 0,
-    "f16": 1,
-    "q8_0": 7,
-    "q2_k": 10,
-    "q3_k_m": 12,
-    "q4_k_s": 14,
-    "q4_k_m": 15,
-    "q5_k_m": 17,
-    "q6_k": 18,
-    "bf16": 32,
-}
-"""``enum llama_ftype`` by the names that the API uses."""
-
 _BATCH = 512
-_PIECE_BYTES = 64
-_CONTROL = 1 << 3
-"""``LLAMA_TOKEN_ATTR_CONTROL``."""
-
 _F32 = 0
 """``GGML_TYPE_F32``: the type of a key-value cache that loses nothing."""
 
@@ -70,60 +49,13 @@ class Piece:
     finish: Finish | None = None
 
 
-def is_available() -> bool:
-    """Whether llama-cpp-python can be used here."""
-    try:
-        llama_library.load()
-    except Unavailable:
-        return False
-    return True
-
-
-def require_available() -> None:
-    """Refuse early what needs llama.cpp.
-
-    Raises:
-        Unavailable: It is not installed, or cannot be loaded (``llama_cpp_missing``).
-    """
-    llama_library.load()
-
-
-def quantize(source: Path, target: Path, file_type: str, *, threads: int | None = None) -> None:
-    """Quantize a GGUF of type f32, f16 or bf16.
-
-    A tensor whose rows are no multiple of a k-quant's block of 256 gets another type; the
-    target's tensor table tells which.
-
-    Args:
-        file_type: A key of ``FILE_TYPES``.
-
-    Raises:
-        Failure: llama.cpp refused; the partial target is removed.
-    """
-    library = llama_library.load()
-    parameters = library.llama_model_quantize_default_params()
-    parameters.ftype = FILE_TYPES[file_type]
-    parameters.nthread = threads or _threads()
-    llama_library.forget_errors()
-    code = library.llama_model_quantize(
-        os.fsencode(source), os.fsencode(target), ctypes.byref(parameters)
-    )
-    if code != 0 or not target.is_file():
-        target.unlink(missing_ok=True)
-        raise Failure(
-            f"llama.cpp could not quantize to {file_type}: {llama_library.reason()}.",
-            code="quantize_failed",
-        )
-
-
-class GgufModel:
+class GgufModel(GgufVocabulary):
     """One GGUF file in memory, with a single sequence; safe to use from several threads in turn.
 
     Args:
         path: The file; its weights are mapped, not read.
         context_length: Tokens of prompt and answer together; the model's own when absent.
         exact: Keep keys and values in float32 and use plain attention, to compare with others.
-        vocabulary_only: Load the tokenizer alone.
         threads: The processor's when absent.
 
     Raises:
@@ -131,34 +63,21 @@ class GgufModel:
         Failure: The file is no model that llama.cpp can run (``gguf_unreadable``).
     """
 
+    _vocabulary_only = False
+
     def __init__(
         self,
         path: Path,
         *,
         context_length: int | None = None,
         exact: bool = False,
-        vocabulary_only: bool = False,
         threads: int | None = None,
     ) -> None:
-        self._library = library = llama_library.load()
-        self._model: Any = None
         self._context: Any = None
         self._batch: Any = None
-        self._lock = threading.Lock()
-        parameters = library.llama_model_default_params()
-        parameters.vocab_only = vocabulary_only
-        llama_library.forget_errors()
-        self._model = library.llama_model_load_from_file(os.fsencode(path), parameters)
-        if not self._model:
-            raise Failure(
-                f"llama.cpp cannot load {path.name}: {llama_library.reason()}.",
-                code="gguf_unreadable",
-            )
-        self._vocabulary = library.llama_model_get_vocab(self._model)
-        self.vocabulary_size = int(library.llama_vocab_n_tokens(self._vocabulary))
-        self.context_length = context_length or int(library.llama_model_n_ctx_train(self._model))
-        if not vocabulary_only:
-            self._open_context(exact, threads or _threads())
+        super().__init__(path)
+        self.context_length = context_length or self.context_length
+        self._open_context(exact, threads or llama_library.threads())
 
     def _open_context(self, exact: bool, threads: int) -> None:
         library = self._library
@@ -180,98 +99,13 @@ class GgufModel:
         self._batch = library.llama_batch_init(parameters.n_batch, 0, 1)
         self._batch_size = int(parameters.n_batch)
 
-    def close(self) -> None:
-        """Free the memory; a second time nothing happens."""
-        with self._lock:
-            if self._batch is not None:
-                self._library.llama_batch_free(self._batch)
-            if self._context:
-                self._library.llama_free(self._context)
-            if self._model:
-                self._library.llama_model_free(self._model)
-            self._batch = self._context = self._model = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def metadata(self, key: str) -> str | None:
-        """A value of the file's header as text; ``None`` where there is none."""
-        size = 1 << 10
-        while True:
-            buffer = ctypes.create_string_buffer(size)
-            length = self._library.llama_model_meta_val_str(self._model, key.encode(), buffer, size)
-            if length < 0:
-                return None
-            if length < size:
-                return buffer.value.decode("utf-8", "replace")
-            size = length + 1
-
-    @property
-    def chat_template(self) -> str | None:
-        """The embedded Jinja template."""
-        return self.metadata("tokenizer.chat_template")
-
-    @property
-    def end_token(self) -> int:
-        """Id of the token that ends a sequence; -1 where there is none."""
-        return int(self._library.llama_vocab_eos(self._vocabulary))
-
-    def ends_generation(self, token: int) -> bool:
-        """Whether generation stops at a token."""
-        return bool(self._library.llama_vocab_is_eog(self._vocabulary, token))
-
-    def control_tokens(self) -> list[str]:
-        """The texts of all control tokens, which no message may spell out."""
-        library, vocabulary = self._library, self._vocabulary
-        return [
-            self.piece(token).decode("utf-8", "replace")
-            for token in range(self.vocabulary_size)
-            if library.llama_vocab_get_attr(vocabulary, token) & _CONTROL
-        ]
-
-    def tokenize(
-        self, text: str, *, add_special: bool = False, parse_special: bool = True
-    ) -> list[int]:
-        """Token ids of a text.
-
-        Args:
-            add_special: Put the begin-of-sequence token in front, where the model wants one.
-            parse_special: Read control tokens that the text spells out as what they are.
-        """
-        data = text.encode()
-        room = len(data) + 16
-        while True:
-            buffer = (ctypes.c_int32 * room)()
-            count = self._library.llama_tokenize(
-                self._vocabulary, data, len(data), buffer, room, add_special, parse_special
-            )
-            if count >= 0:
-                return list(buffer[:count])
-            room = -count
-
-    def piece(self, token: int, *, special: bool = True) -> bytes:
-        """The bytes of one token; of a control token its name, or nothing without ``special``."""
-        room = _PIECE_BYTES
-        while True:
-            buffer = ctypes.create_string_buffer(room)
-            count = self._library.llama_token_to_piece(
-                self._vocabulary, token, buffer, room, 0, special
-            )
-            if count >= 0:
-                return bytes(buffer.raw[:count])
-            room = -count
-
-    def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> str:
-        """The text of tokens; what is no valid UTF-8 becomes the replacement character."""
-        return b"".join(self.piece(t, special=special) for t in tokens).decode("utf-8", "replace")
+    def _free(self) -> None:
+        if self._batch is not None:
+            self._library.llama_batch_free(self._batch)
+        if self._context:
+            self._library.llama_free(self._context)
+        self._batch = self._context = None
+        super()._free()
 
     def logits(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """Logits behind each token, ``[tokens, vocabulary]``."""
@@ -391,7 +225,3 @@ class GgufModel:
     def _output(self, index: int) -> NDArray[np.float32]:
         row = self._library.llama_get_logits_ith(self._context, index)
         return np.ctypeslib.as_array(row, shape=(self.vocabulary_size,)).copy()
-
-
-def _threads() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from functools import cache
 from typing import Any
 
@@ -55,3 +56,8 @@ def _take_log_line(llama_cpp: Any) -> Any:
             _last_error.append(text.decode("utf-8", "replace"))
 
     return llama_cpp.llama_log_callback(take)
+
+
+def threads() -> int:
+    """How many threads llama.cpp computes with where nothing else is said: one per core."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

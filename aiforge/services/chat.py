@@ -23,8 +23,8 @@ from aiforge.schemas.chat import (
 from aiforge.schemas.models import Engine
 from aiforge.services.context import Services
 from aiforge.serving.chat import ChatOptions, ChatPiece
-from aiforge.state import deployments, exports
-from aiforge.state.deployments import Served
+from aiforge.state import answering, exports
+from aiforge.state.answering import Served
 
 TOP_K = 40
 
@@ -48,7 +48,7 @@ async def begin(services: Services, request: ChatRequest) -> Conversation:
         Forbidden: It belongs to a project that the one who asks is not bound to.
         Conflict: It was neither deployed nor exported.
     """
-    served = await services.state.call(deployments.find, request.model)
+    served = await services.state.call(answering.find, request.model)
     services.require_project(served.model.project_name)
     return Conversation(
         id=f"chatcmpl-{secrets.token_hex(12)}",
@@ -100,7 +100,7 @@ async def stream(services: Services, request: ChatRequest) -> AsyncIterator[Chat
 
 async def list_models(services: Services) -> ChatModels:
     """The projects that can be chatted with: those that have an active model."""
-    found = await services.state.call(deployments.active)
+    found = await services.state.call(answering.active)
     visible = services.projects
     return ChatModels(
         data=[

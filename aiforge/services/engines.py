@@ -15,7 +15,7 @@ from aiforge.serving.llama import LlamaModels
 from aiforge.serving.ollama import Ollama
 from aiforge.serving.threads import Turns
 from aiforge.settings import Settings
-from aiforge.state.deployments import Served
+from aiforge.state.answering import Served
 from aiforge.storage import Storage
 
 THROUGH_OLLAMA = 16

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from aiforge.errors import Conflict, Failure, NotFound
-from aiforge.modeling.llama_cpp import GgufModel
+from aiforge.modeling.gguf_vocabulary import GgufVocabulary
 from aiforge.schemas.exports import Export, ExportStatus
 from aiforge.schemas.models import Model
 from aiforge.services import copies
@@ -39,7 +39,7 @@ class ExportedFile:
     @cached_property
     def template(self) -> str:
         """The chat template that it embeds."""
-        with GgufModel(self.path, vocabulary_only=True) as model:
+        with GgufVocabulary(self.path) as model:
             return model.chat_template or ""
 
     @property

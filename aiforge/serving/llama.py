@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from aiforge.errors import Failure, Unavailable
+from aiforge.modeling.gguf_vocabulary import GgufVocabulary
 from aiforge.modeling.llama_cpp import GgufModel, Sampling
 from aiforge.serving.chat import ChatOptions, ChatPiece, Message
 from aiforge.serving.template import render
@@ -40,10 +41,8 @@ class LlamaModel:
     def __init__(
         self, path: Path, context_length: int = LONGEST_CONTEXT, threads: int | None = None
     ) -> None:
-        self._model = GgufModel(path, vocabulary_only=True)
-        trained = self._model.context_length
-        template = self._model.chat_template
-        self._model.close()
+        with GgufVocabulary(path) as vocabulary:
+            trained, template = vocabulary.context_length, vocabulary.chat_template
         if not template:
             raise Failure(
                 f"{path.name} has no chat template; export the model again.",

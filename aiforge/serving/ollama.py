@@ -12,11 +12,12 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, NoReturn, TypeVar
+from typing import IO, Any, TypeVar
 
 import httpx
 
-from aiforge.errors import AIForgeError, Failure, NotFound, Unavailable
+from aiforge.errors import Unavailable
+from aiforge.serving import ollama_answers as answers
 from aiforge.serving.chat import ChatOptions, ChatPiece, Message
 
 T = TypeVar("T")
@@ -28,10 +29,8 @@ SILENCE_SECONDS = 300.0
 
 ATTEMPTS = 3
 BACKOFF_SECONDS = 0.5
-RETRY_AFTER_SECONDS = 5
 
 _BLOCK = 1 << 20
-_LONGEST_LINE = 1 << 20
 
 Progress = Callable[[float], None]
 """Told how much is done, 0 to 1."""
@@ -132,7 +131,7 @@ class Ollama:
             answer = self._http.head(f"/api/blobs/{digest}")
             if answer.status_code == httpx.codes.NOT_FOUND:
                 return False
-            _check(answer)
+            answers.check(answer)
             return True
 
         return self._repeated(ask)
@@ -149,7 +148,7 @@ class Ollama:
                 headers={"Content-Length": str(size)},
                 timeout=self._silence,
             )
-            _check(answer)
+            answers.check(answer)
 
         self._repeated(send)
 
@@ -168,7 +167,7 @@ class Ollama:
             if last.get("total"):
                 progress(float(last.get("completed", 0)) / float(last["total"]))
         if last.get("status") != "success":
-            raise _interrupted(f"its answer to the creation of {name} has no end")
+            raise answers.interrupted(f"its answer to the creation of {name} has no end")
 
     def copy(self, source: str, target: str) -> None:
         """Give a model a second name; what had that name before loses it.
@@ -222,36 +221,36 @@ class Ollama:
                 _count(line, "eval_count"),
             )
             return
-        raise _interrupted(f"the answer of {name} has no end")
+        raise answers.interrupted(f"the answer of {name} has no end")
 
     def _json(
         self, method: str, path: str, body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         def ask() -> dict[str, Any]:
             answer = self._http.request(method, path, json=body)
-            _check(answer)
+            answers.check(answer)
             if not answer.content.strip():
                 return {}
-            return _parsed(answer.content)
+            return answers.parsed(answer.content)
 
         return self._repeated(ask)
 
     def _lines(self, path: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """What a stream says, line by line; an error among the lines is raised."""
         with (
-            _told(self.url),
+            answers.told(self.url),
             self._http.stream("POST", path, json=body, timeout=self._silence) as answer,
         ):
             if answer.is_error:
                 answer.read()
-            _check(answer)
-            for line in _split(answer.iter_bytes()):
-                yield _parsed(line)
+            answers.check(answer)
+            for line in answers.split(answer.iter_bytes()):
+                yield answers.parsed(line)
 
     def _repeated(self, ask: Callable[[], T]) -> T:
         for attempt in range(1, self._attempts + 1):
             try:
-                with _told(self.url):
+                with answers.told(self.url):
                     return ask()
             except Unavailable as error:
                 if attempt == self._attempts or error.code == "ollama_disk_full":
@@ -260,100 +259,12 @@ class Ollama:
         raise AssertionError("the last attempt returns or raises")
 
 
-@contextlib.contextmanager
-def _told(url: str) -> Iterator[None]:
-    """What the network raises, as this platform's errors."""
-    try:
-        yield
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL) as error:
-        raise Unavailable(
-            f"No Ollama server answers at {url}; start it (`ollama serve`), or name another one "
-            "with AIFORGE_OLLAMA_URL.",
-            code="ollama_unreachable",
-            retryAfter=RETRY_AFTER_SECONDS,
-        ) from error
-    except httpx.TimeoutException as error:
-        raise Unavailable(
-            f"The Ollama server at {url} takes too long to answer; try again when it is less busy.",
-            code="ollama_timeout",
-            retryAfter=RETRY_AFTER_SECONDS,
-        ) from error
-    except httpx.HTTPError as error:
-        raise _interrupted(str(error) or type(error).__name__) from error
-
-
-def _interrupted(reason: str) -> Unavailable:
-    return Unavailable(
-        f"The Ollama server went away in the middle: {reason}. Look at its log, and try again.",
-        code="ollama_interrupted",
-        retryAfter=RETRY_AFTER_SECONDS,
-    )
-
-
-def _check(answer: httpx.Response) -> None:
-    if answer.is_error:
-        reason = answer.reason_phrase
-        if answer.request.method != "HEAD":
-            with contextlib.suppress(ValueError, AttributeError):
-                reason = str(json.loads(answer.content)["error"])
-        _refuse(reason, answer.status_code)
-
-
-def _refuse(reason: str, status: int | None = None) -> NoReturn:
-    """Raise what a server's complaint means."""
-    text = reason.strip().rstrip(".")[:500]
-    raise _error_of(text, text.lower(), status)
-
-
-def _error_of(text: str, lower: str, status: int | None) -> AIForgeError:
-    if "no space left" in lower or "disk full" in lower or status == 507:
-        return Unavailable(
-            f"The disk of the Ollama server is full ({text}); delete models there.",
-            code="ollama_disk_full",
-            retryAfter=60,
-        )
-    if status == 404 or ("model" in lower and "not found" in lower):
-        return NotFound(f"Ollama says: {text}.", code="ollama_model_missing")
-    if status in (429, 502, 503, 504):
-        return Unavailable(
-            f"The Ollama server is busy: {text}.",
-            code="ollama_busy",
-            retryAfter=RETRY_AFTER_SECONDS,
-        )
-    return Failure(f"The Ollama server failed: {text}.", code="ollama_failed")
-
-
-def _parsed(line: bytes) -> dict[str, Any]:
-    """One object of an answer; an error inside it is raised, whatever the status was."""
-    try:
-        found = json.loads(line)
-    except ValueError as error:
-        raise _interrupted("its answer is no JSON") from error
-    if not isinstance(found, dict):
-        raise _interrupted("its answer is no JSON object")
-    if found.get("error"):
-        _refuse(str(found["error"]))
-    return found
-
-
-def _split(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Lines of a stream, none of them longer than is sane."""
-    rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from filter(bytes.strip, lines)
-        if len(rest) > _LONGEST_LINE:
-            raise _interrupted("a line of its answer has no end")
-    if rest.strip():
-        yield rest
-
-
 def _last(lines: Iterator[dict[str, Any]], name: str) -> dict[str, Any]:
     last: dict[str, Any] = {}
     for last in lines:
         if last.get("done"):
             return last
-    raise _interrupted(f"the answer of {name} has no end")
+    raise answers.interrupted(f"the answer of {name} has no end")
 
 
 def _blocks(open_: Callable[[], IO[bytes]], size: int, progress: Progress) -> Iterator[bytes]:

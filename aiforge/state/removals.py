@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from aiforge.errors import Conflict, NotFound
 from aiforge.schemas.exports import Export, ExportStatus
-from aiforge.state import datasets, deployments, exports, jobs, sources
+from aiforge.state import answering, datasets, exports, jobs, sources
 from aiforge.state.ops import write
 
 
@@ -66,7 +66,7 @@ def delete_export(connection: Connection, job_id: str, export_id: str) -> Export
             f"{job_id} {export_id}, or POST /jobs/{job_id}/exports/{export_id}/cancel.",
             code="export_not_ended",
         )
-    model = deployments.served_from(connection, export)
+    model = answering.served_from(connection, export)
     if model is not None:
         raise Conflict(
             f"{model.name} is served from {export_id}; export another type and deploy that, or "

@@ -24,11 +24,11 @@ allowed.add_rule(seccomp.ERRNO(errno.ENOSYS), "clone3")
 allowed.load()
 
 from aiforge.errors import Unavailable
-from aiforge.evaluation import sandbox
+from aiforge.evaluation import sandbox_probe
 
-faults = {finding.name: finding.fault for finding in sandbox.examine()}
+faults = {finding.name: finding.fault for finding in sandbox_probe.examine()}
 try:
-    opened = sandbox.open_sandbox().name
+    opened = sandbox_probe.open_sandbox().name
 except Unavailable as error:
     opened = error.code
 print(json.dumps([faults, opened]))

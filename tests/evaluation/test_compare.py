@@ -15,9 +15,9 @@ from comparisons import MEASURES, ROWS, prepare
 from test_exam import FILES
 
 from aiforge.errors import Cancelled
-from aiforge.evaluation import exam, sandbox, suite
+from aiforge.evaluation import exam, sandbox_probe, suite
 from aiforge.evaluation.compare import Comparison
-from aiforge.evaluation.exam import mine
+from aiforge.evaluation.exam_mining import mine
 from aiforge.evaluation.suite import code_of
 from aiforge.modeling.generate import Generator
 from aiforge.schemas.jobs import ValidationMetrics
@@ -145,7 +145,7 @@ def test_a_killed_validation_has_lost_nothing_that_was_kept(
 def test_an_exam_is_sat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     comparison = prepare(tmp_path, "job-1")
     storage = Storage(comparison.storage_uri)
-    items = mine(sandbox.open_sandbox(), FILES, "snapshots/s", 3, seconds=60).items
+    items = mine(sandbox_probe.open_sandbox(), FILES, "snapshots/s", 3, seconds=60).items
     storage.write_bytes(comparison.exam_path, exam.dump(items))
     monkeypatch.setattr(exam, "read_files", lambda storage, snapshot: FILES)
     # The model knows the first body by heart.
@@ -167,7 +167,7 @@ def test_an_exam_is_sat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_without_a_sandbox_the_other_figures_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sandbox, "_probe", lambda: (None, ()))
+    monkeypatch.setattr(sandbox_probe, "_probe", lambda: (None, ()))
 
     measured = run(prepare(tmp_path, "job-1"))["candidate"]
 

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from aiforge.errors import Failure, Unavailable
 from aiforge.evaluation import exam
-from aiforge.evaluation.exam import mine, sit_all
+from aiforge.evaluation.exam import sit_all
 from aiforge.evaluation.exam_items import cut_body, find_items
-from aiforge.evaluation.sandbox import Sandbox, open_sandbox
+from aiforge.evaluation.exam_mining import Mined, mine
+from aiforge.evaluation.sandbox import Sandbox
+from aiforge.evaluation.sandbox_probe import open_sandbox
 from aiforge.raft import holdout
 from aiforge.raft.records import Chunk
 from aiforge.schemas.datasets import RaftConfig
@@ -111,11 +113,11 @@ def sandbox() -> Sandbox:
 
 
 @pytest.fixture(scope="module")
-def mined(sandbox: Sandbox) -> exam.Mined:
+def mined(sandbox: Sandbox) -> Mined:
     return mine(sandbox, FILES, "snapshots/s", 10, seconds=60)
 
 
-def test_what_the_tests_check_is_in_it(mined: exam.Mined) -> None:
+def test_what_the_tests_check_is_in_it(mined: Mined) -> None:
     names = {item.qualified: item for item in mined.items}
 
     assert set(names) == {"area", "Circle.__init__", "Circle.area"}
@@ -128,7 +130,7 @@ def test_what_the_tests_check_is_in_it(mined: exam.Mined) -> None:
     assert mined.reasons == {"no test runs it": 2, "its tests pass without it": 1}
 
 
-def test_only_right_bodies_pass(sandbox: Sandbox, mined: exam.Mined) -> None:
+def test_only_right_bodies_pass(sandbox: Sandbox, mined: Mined) -> None:
     item = next(item for item in mined.items if item.qualified == "area")
     right = "    if min(width, height) < 0: raise ValueError\n    return height * width\n"
     attempts = [
@@ -144,7 +146,7 @@ def test_only_right_bodies_pass(sandbox: Sandbox, mined: exam.Mined) -> None:
     assert [outcome.passed for outcome in outcomes] == [True, True, False, False, False]
 
 
-def test_it_survives_a_file(mined: exam.Mined) -> None:
+def test_it_survives_a_file(mined: Mined) -> None:
     assert exam.load(exam.dump(mined.items)) == mined.items
     with pytest.raises(Failure):
         exam.load(b"{}")

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from aiforge.errors import InvalidInput, Unavailable
 from aiforge.evaluation import humaneval
 from aiforge.evaluation.humaneval import Problem, load_problems, run_all
-from aiforge.evaluation.sandbox import Limits, Sandbox, open_sandbox
+from aiforge.evaluation.sandbox import Limits, Sandbox
+from aiforge.evaluation.sandbox_probe import open_sandbox
 from aiforge.evaluation.statistics import mean_interval, pass_at_k
 
 OWN = Path(__file__).parent / "problems.jsonl"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from aiforge.errors import Unavailable
-from aiforge.evaluation import sandbox as sandboxes
+from aiforge.evaluation import sandbox_probe
 from aiforge.evaluation.sandbox import Confinement, Limits, Outcome, Sandbox
 from aiforge.evaluation.sandbox_bubblewrap import Bubblewrap
 from aiforge.evaluation.sandbox_landlock import Landlock
@@ -245,16 +245,16 @@ class Leaky:
 
 
 def test_what_holds_nothing_is_found_out() -> None:
-    fault = sandboxes._holds(Leaky())
+    fault = sandbox_probe._holds(Leaky())
 
     assert fault == "does not keep a program from the network"
 
 
 @pytest.fixture
 def forgotten_probe() -> Iterator[None]:
-    sandboxes._probe.cache_clear()
+    sandbox_probe._probe.cache_clear()
     yield
-    sandboxes._probe.cache_clear()
+    sandbox_probe._probe.cache_clear()
 
 
 @pytest.mark.usefixtures("forgotten_probe")
@@ -263,7 +263,7 @@ def test_without_a_mechanism_nothing_is_run(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Landlock, "lacking", lambda self: "is not offered by this kernel")
 
     with pytest.raises(Unavailable, match="no generated code is run") as caught:
-        sandboxes.open_sandbox()
+        sandbox_probe.open_sandbox()
 
     assert caught.value.code == "sandbox_unavailable"
     assert "bwrap" in caught.value.message
@@ -277,10 +277,10 @@ def test_where_namespaces_are_forbidden_landlock_holds(monkeypatch: pytest.Monke
         Bubblewrap, "_command", lambda *_: ["sh", "-c", "echo no namespace; exit 1"]
     )
 
-    found = sandboxes.open_sandbox()
+    found = sandbox_probe.open_sandbox()
 
     assert found.name == Landlock.name
-    fault = sandboxes.examine()[0].fault
+    fault = sandbox_probe.examine()[0].fault
     assert fault is not None
     assert "no namespace" in fault
 

@@ -19,7 +19,7 @@ from tiny_models import make_base
 
 from aiforge.evaluation import exam
 from aiforge.evaluation.compare import Compared, Comparison
-from aiforge.evaluation.exam import Mined, mine_snapshots
+from aiforge.evaluation.exam_mining import Mined, mine_snapshots
 from aiforge.evaluation.gate import read_policy
 from aiforge.raft.holdout import fingerprint
 from aiforge.runtime.drivers import Driver

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aiforge.export import exporter, gguf_file, reference, weights
-from aiforge.modeling import llama_cpp
+from aiforge.modeling import llama_library
 from aiforge.runtime.drivers import Driver
 from aiforge.services.context import RunContext
 from aiforge.settings import Settings
@@ -56,7 +56,7 @@ def _while_comparing() -> None:
 
 def _while_quantizing() -> None:
     """In a line of the library's log that tells of a tensor: some are written, others are not."""
-    llama_cpp.require_available()
+    llama_library.load()
     import ctypes
 
     import llama_cpp as package

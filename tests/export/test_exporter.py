@@ -299,7 +299,7 @@ def _plant_pre_tokenizer(patch: pytest.MonkeyPatch) -> None:
 
 
 def _plant_quantization(patch: pytest.MonkeyPatch) -> None:
-    real = exporter.llama_cpp.quantize
+    real = exporter.gguf_quantize.quantize
 
     def wrong(source: Path, target: Path, file_type: str, **options: Any) -> None:
         real(source, target, file_type, **options)
@@ -308,7 +308,7 @@ def _plant_quantization(patch: pytest.MonkeyPatch) -> None:
         tensor.data[:] = np.roll(tensor.data, 1, axis=0)
         reader.data.flush()
 
-    patch.setattr(exporter.llama_cpp, "quantize", wrong)
+    patch.setattr(exporter.gguf_quantize, "quantize", wrong)
 
 
 @pytest.mark.parametrize(

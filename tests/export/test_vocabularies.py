@@ -22,7 +22,7 @@ from aiforge.export.weights import MergedWeights
 from aiforge.modeling import bases
 from aiforge.modeling.bases import BaseModel
 from aiforge.modeling.catalog import read_catalog
-from aiforge.modeling.llama_cpp import GgufModel
+from aiforge.modeling.gguf_vocabulary import GgufVocabulary
 
 pytest.importorskip("llama_cpp")
 
@@ -108,7 +108,7 @@ def _check(wrapped: PreTrainedTokenizerFast, directory: Path) -> vocabulary.Voca
     path = directory / "m.gguf"
     with MergedWeights(bases.weight_files(base), tied=True) as weights:
         write_gguf(path, weights, config, read, "f16", name="m")
-    with GgufModel(path, vocabulary_only=True) as loaded:
+    with GgufVocabulary(path) as loaded:
         for check in parity.check_tokens(loaded, wrapped, read):
             assert check.passed, check
     return read

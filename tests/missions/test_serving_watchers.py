@@ -15,8 +15,8 @@ from test_overseer import look
 
 from aiforge.schemas.models import ModelActionRequest
 from aiforge.services.watchers.serving import BASELINE, RECENT, MissingModel, SlowModel
-from aiforge.state import deployments, latencies, models, outcomes, runs
-from aiforge.state.deployments import Served
+from aiforge.state import answering, deployments, latencies, models, outcomes, runs
+from aiforge.state.answering import Served
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -80,7 +80,7 @@ def served(api: httpx.Client, world: World, make_repository: Any, ollama: str) -
         started = state.call_sync(runs.start, run.id)
         outcome = {"engine": "ollama", "digest": DIGEST, "prompt_tokens": 3, "answer": "Yes."}
         state.call_sync(outcomes.complete, run.id, started.attempt, outcome)
-    found = state.call_sync(deployments.served, model.id)
+    found = state.call_sync(answering.served, model.id)
     Listing.tags = {found.latest: DIGEST, found.tag: DIGEST}
     return found
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aiforge.errors import Failure, Unavailable
-from aiforge.modeling import llama_cpp, llama_library
+from aiforge.modeling import gguf_quantize, llama_cpp, llama_library
 
 
 @pytest.fixture
@@ -32,14 +32,13 @@ def test_a_failed_quantization_leaves_nothing_behind(broken: Path, tmp_path: Pat
     pytest.importorskip("llama_cpp")
     target = tmp_path / "out.gguf"
     with pytest.raises(Failure, match="could not quantize to q8_0"):
-        llama_cpp.quantize(broken, target, "q8_0")
+        gguf_quantize.quantize(broken, target, "q8_0")
     assert not target.exists()
 
 
 def test_without_the_library_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     llama_library.load.cache_clear()
     monkeypatch.setitem(sys.modules, "llama_cpp", None)
-    assert not llama_cpp.is_available()
     with pytest.raises(Unavailable, match=r"pip install 'aiforge\[export\]'") as refused:
-        llama_cpp.require_available()
+        llama_library.load()
     assert refused.value.code == "llama_cpp_missing"

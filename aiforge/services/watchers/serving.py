@@ -17,8 +17,8 @@ from aiforge.services.watchers import charts
 from aiforge.services.watchers.base import Attachment, Finding, Found, Quiet
 from aiforge.serving.chat import ChatOptions
 from aiforge.serving.ollama import Ollama
-from aiforge.state import deployments, latencies, models
-from aiforge.state.deployments import Served
+from aiforge.state import answering, latencies, models
+from aiforge.state.answering import Served
 from aiforge.state.latencies import Sample
 from aiforge.state.proposals import Expectation, Proposal
 
@@ -59,7 +59,7 @@ def _tags(url: str) -> dict[str, str]:
 
 async def _served(services: Services, project: str) -> Served | None:
     """The active model of a project, if an Ollama server answers for it."""
-    for one in await services.state.call(deployments.active):
+    for one in await services.state.call(answering.active):
         if one.model.project_name == project:
             return one if one.engine == "ollama" else None
     return None

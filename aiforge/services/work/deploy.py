@@ -18,8 +18,9 @@ from aiforge.serving.chat import Answers, ChatOptions, Message
 from aiforge.serving.comparison import base_answer
 from aiforge.serving.llama import LlamaModel
 from aiforge.serving.ollama import Ollama
-from aiforge.state import deployments, locks
-from aiforge.state.deployments import DeployOutcome, DeploySpec, Served
+from aiforge.state import answering, locks
+from aiforge.state.answering import Served
+from aiforge.state.deployments import DeployOutcome, DeploySpec
 from aiforge.storage import dataset_dir
 
 POLL_SECONDS = 0.25
@@ -30,7 +31,7 @@ SAMPLE_TOKENS = 64
 def execute(context: RunContext) -> dict[str, Any]:
     """Deploy, activate or roll back, and report what was seen to answer."""
     spec = DeploySpec.model_validate(context.run.spec)
-    served = context.state.call_sync(deployments.served, spec.target_id)
+    served = context.state.call_sync(answering.served, spec.target_id)
     trained = _Trained(context, served)
     if spec.engine == "llama.cpp":
         _lock(context, f"llama.cpp {served.model.project_name}")
@@ -198,7 +199,7 @@ def _require_still_active(context: RunContext, spec: DeploySpec) -> None:
     """What is rolled back from must be active still, once its turn has come."""
     if spec.action != "rollback":
         return
-    served = context.state.call_sync(deployments.served, context.run.resource_id)
+    served = context.state.call_sync(answering.served, context.run.resource_id)
     if served.model.status is not ModelStatus.ACTIVE:
         raise Conflict(
             f"{served.model.name} is not active any more; look at GET /models/active.",
@@ -208,7 +209,7 @@ def _require_still_active(context: RunContext, spec: DeploySpec) -> None:
 
 def _settle(context: RunContext, server: Ollama) -> None:
     """Undo what an activation that died half-way left on the server."""
-    active = context.state.call_sync(deployments.active)
+    active = context.state.call_sync(answering.active)
     wanted = [
         (one.tag, one.latest, one.digest)
         for one in active
