@@ -93,13 +93,17 @@ class Report:
             }
         )
 
-    def finish(self, path: Path | None) -> None:
-        """Print the table and, where a path is given, write the JSON."""
-        described = {"name": self.name, "device": device_name(), "rows": self.rows}
+    def save(self, path: Path | None) -> None:
+        """Write the figures so far, where a path is given."""
         if path is not None:
+            described = {"name": self.name, "device": device_name(), "rows": self.rows}
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-        table = Table(title=f"{self.name} on {described['device']}", title_justify="left")
+
+    def finish(self, path: Path | None) -> None:
+        """Print the table and, where a path is given, write the JSON."""
+        self.save(path)
+        table = Table(title=f"{self.name} on {device_name()}", title_justify="left")
         for column in ("figure", "value", "peer", "peer's value", "ratio", "goal", ""):
             numeric = column in ("value", "peer's value", "ratio", "goal")
             table.add_column(column, justify="right" if numeric else "left")
