@@ -121,11 +121,18 @@ class Report:
         Console().print(table)
 
 
-def arguments(description: str | None) -> argparse.Namespace:
-    """The arguments that every benchmark takes: ``--quick`` and ``--json PATH``."""
+def arguments(description: str | None, **paths: str) -> argparse.Namespace:
+    """The arguments that every benchmark takes: ``--quick`` and ``--json PATH``.
+
+    Args:
+        description: Its first line describes the benchmark.
+        paths: Further options that take a path, with their help.
+    """
     parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="smaller sizes, fewer repetitions")
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures here")
+    for name, text in paths.items():
+        parser.add_argument(f"--{name}", type=Path, metavar="PATH", help=text)
     return parser.parse_args()
 
 

@@ -1,21 +1,27 @@
 """PiSSA, LoRA and all weights on forge-tiny: held-out loss over learning rates and seeds.
 
-Part of ``pissa.py``. Each method trains on sources that forge-tiny has never seen, with the same
-rows for the same seed; what is reported is the loss on held-out files, with 95 % intervals over
-the seeds, for every learning rate of its sweep, whichever method it favours.
+Each method trains on sources that forge-tiny has never seen, with the same rows for the same seed;
+what is reported is the loss on held-out files, with 95 % intervals over the seeds, for every
+learning rate of its sweep, whichever method it favours. A run takes seconds, and there are 60 of
+them: ``--runs`` keeps each one's loss as it ends, so that an interrupted sweep goes on.
+
+    python benchmarks/pissa_quality.py [--quick] [--json PATH] [--runs PATH]
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
+import json
 import math
 import statistics
 import tempfile
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import torch
-from common import Report
+from common import Report, arguments
 from tokenizers import Tokenizer
 
 from aiforge.modeling import lora, pissa
@@ -53,19 +59,28 @@ class Data:
     held_out: PackedRows
 
 
-def compare(report: Report, *, quick: bool) -> None:
+@dataclass(frozen=True)
+class Run:
+    """One training: what its held-out loss depends on."""
+
+    method: str
+    rate: float
+    seed: int
+    steps: int
+
+    @property
+    def key(self) -> str:
+        """The address of its loss among those that were kept."""
+        version = importlib.metadata.version(PACKAGE)
+        return f"{content_hash(BASE)[:12]} {PACKAGE} {version} {self}"
+
+
+def main() -> None:
     """Sweep, and report each method's best learning rate beside the others'."""
-    data, seeds, steps = _data(), range(2 if quick else 5), 8 if quick else 24
-    found: dict[str, dict[float, list[float]]] = {}
-    with tempfile.TemporaryDirectory() as directory:
-        storage = Storage(directory)
-        for method, rates in SWEEPS.items():
-            chosen = rates[1:3] if quick else rates
-            found[method] = {
-                rate: [_run(method, rate, seed, steps, data, storage) for seed in seeds]
-                for rate in chosen
-            }
-    before = evaluate(_engine(None, 0, storage=None), data.held_out, 1)
+    options = arguments(__doc__, runs="keep each run's loss there, and go on from it")
+    report = Report("PiSSA, LoRA and all weights on forge-tiny")
+    found = _sweep(_data(), options.runs, quick=options.quick)
+    before = evaluate(_engine(None, 0, storage=None), _data().held_out, 1)
     report.add("held-out loss, forge-tiny before", before, "nats/token")
     best = {}
     for method, by_rate in found.items():
@@ -75,6 +90,31 @@ def compare(report: Report, *, quick: bool) -> None:
     for peer in ("lora", "full"):
         pairs = zip(best["pissa"], best[peer], strict=True)
         report.add(f"pissa − {peer}, each at its best rate", *_described([a - b for a, b in pairs]))
+    report.finish(options.json)
+
+
+def _sweep(data: Data, kept: Path | None, *, quick: bool) -> dict[str, dict[float, list[float]]]:
+    """Held-out losses, one for each seed, by method and learning rate."""
+    lines = kept.read_text().splitlines() if kept is not None and kept.exists() else []
+    losses: dict[str, float] = dict(json.loads(line) for line in lines)
+    seeds, steps = range(2 if quick else 5), 8 if quick else 24
+    with tempfile.TemporaryDirectory() as directory:
+        storage = Storage(directory)
+
+        def loss(run: Run) -> float:
+            if run.key not in losses:
+                losses[run.key] = _run(run, data, storage)
+                if kept is not None:
+                    with kept.open("a") as file:
+                        file.write(json.dumps([run.key, losses[run.key]]) + "\n")
+            return losses[run.key]
+
+        found: dict[str, dict[float, list[float]]] = {method: {} for method in SWEEPS}
+        # Seed by seed, so that what an interrupted sweep has kept covers every method and rate.
+        for seed, (method, rates) in product(seeds, SWEEPS.items()):
+            for rate in rates[1:3] if quick else rates:
+                found[method].setdefault(rate, []).append(loss(Run(method, rate, seed, steps)))
+        return found
 
 
 def _described(values: list[float]) -> tuple[float, str]:
@@ -83,11 +123,11 @@ def _described(values: list[float]) -> tuple[float, str]:
     return statistics.fmean(values), f"± {T_QUANTILE[len(values)] * spread:.4f} nats/token"
 
 
-def _run(method: str, rate: float, seed: int, steps: int, data: Data, storage: Storage) -> float:
-    engine = _engine(method, seed, storage)
-    epochs = math.ceil(steps * ROWS_PER_STEP / len(data.train))
-    batches = BatchPlan(data.train, seed=seed, rows_per_step=ROWS_PER_STEP, epochs=epochs)
-    config = LoopConfig(Schedule(rate, steps, warmup=3), micro_batch=ROWS_PER_STEP)
+def _run(run: Run, data: Data, storage: Storage) -> float:
+    engine = _engine(run.method, run.seed, storage)
+    epochs = math.ceil(run.steps * ROWS_PER_STEP / len(data.train))
+    batches = BatchPlan(data.train, seed=run.seed, rows_per_step=ROWS_PER_STEP, epochs=epochs)
+    config = LoopConfig(Schedule(run.rate, run.steps, warmup=3), micro_batch=ROWS_PER_STEP)
     train(engine, batches, config, Hooks())
     return evaluate(engine, data.held_out, 4)
 
@@ -96,7 +136,8 @@ def _engine(method: str | None, seed: int, storage: Storage | None) -> LocalEngi
     torch.manual_seed(seed)
     model = load_model(BASE, attention=attention.register())
     if method in ("pissa", "lora"):
-        adapters = lora.inject(model, rank=RANK, alpha=RANK, seed=seed)
+        drawn = None if method == "pissa" else seed
+        adapters = lora.inject(model, rank=RANK, alpha=RANK, seed=drawn)
         if method == "pissa":
             assert storage is not None
             spec = pissa.FactorSpec(
@@ -123,3 +164,7 @@ def _data() -> Data:
     kept = [text for index, text in enumerate(texts) if index % HELD_OUT_ONE_IN]
     held_out = pack(documents(texts[::HELD_OUT_ONE_IN]), ROW)
     return Data(PackedRows.of(pack(documents(kept), ROW)), PackedRows.of(held_out[:HELD_OUT_ROWS]))
+
+
+if __name__ == "__main__":
+    main()

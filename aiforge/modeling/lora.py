@@ -26,7 +26,7 @@ class LoraLinear(nn.Module):
     """``y = x Wᵀ + bias + s·(x Aᵀ) Bᵀ`` with a frozen ``W`` and float32 ``A`` and ``B``.
 
     Shapes: ``weight`` (out, in), ``lora_A`` (rank, in), ``lora_B`` (out, rank). The input's type is
-    the type of the computation.
+    the type of the computation. Who makes one fills ``A`` and ``B``.
 
     Attributes:
         scaling: ``s``, alpha divided by the rank that was asked for.
@@ -46,8 +46,8 @@ class LoraLinear(nn.Module):
             if parameter is not None:
                 parameter.requires_grad_(False)
         device = self.weight.device
-        self.lora_A = nn.Parameter(torch.zeros(rank, self.in_features, device=device))
-        self.lora_B = nn.Parameter(torch.zeros(self.out_features, rank, device=device))
+        self.lora_A = nn.Parameter(torch.empty(rank, self.in_features, device=device))
+        self.lora_B = nn.Parameter(torch.empty(self.out_features, rank, device=device))
         self.initial: tuple[Tensor, Tensor] | None = None
         self.packed: Nf4Weight | None = None
 
@@ -173,7 +173,7 @@ def inject(
     """Freeze a model and put a trainable low-rank adapter on each target layer.
 
     ``A`` is drawn from U(−1/√in, 1/√in), as PEFT does, from a generator seeded per layer name;
-    ``B`` is zero, so that the model's output is unchanged. Without a seed ``A`` is zero too, for
+    ``B`` is zero, so that the model's output is unchanged. Without a seed neither is filled, for
     a caller that has values to put there. A layer's rank is at most the smaller side of its
     weight; the scaling stays ``alpha / rank``.
 
@@ -194,6 +194,7 @@ def inject(
             drawn = torch.empty(capped, linear.in_features)
             drawn.uniform_(-bound, bound, generator=layer_generator(seed, name))
             adapter.lora_A.data.copy_(drawn)
+            adapter.lora_B.data.zero_()
         model.set_submodule(name, adapter)
         adapters[name] = adapter
     return adapters

@@ -75,7 +75,7 @@ def assemble(plan: TrainPlan, storage: Storage, group: Group, device: torch.devi
             rank=config.rank,
             alpha=config.rank,
             targets=config.target_modules,
-            seed=config.seed,
+            seed=None if config.method == "pissa" else config.seed,
         )
         if config.method == "pissa":
             factors = _start_from_factors(plan, storage, group, adapters, exact)
@@ -155,5 +155,5 @@ def _hash(factors: Factors) -> str:
     digest = hashlib.sha256()
     for name in sorted(factors):
         for tensor in factors[name]:
-            digest.update(tensor.contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(tensor.contiguous().view(torch.uint8).flatten().numpy().data)
     return digest.hexdigest()

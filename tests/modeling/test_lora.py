@@ -57,6 +57,7 @@ def test_an_input_that_needs_no_gradient_gets_none() -> None:
 
 def test_masters_stay_float32_beside_a_bfloat16_base() -> None:
     adapter = LoraLinear(nn.Linear(7, 5, dtype=torch.bfloat16), 2, 1.0)
+    nn.init.normal_(adapter.lora_A)
     nn.init.normal_(adapter.lora_B)
 
     out = adapter(torch.randn(3, 7, dtype=torch.bfloat16))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -213,6 +214,27 @@ def test_damaged_factors_are_made_again(damage: str, tmp_path: Path) -> None:
     assert not hit
     assert torch.equal(again["a"][0], first["a"][0])
     assert pissa.load_factors(storage, SPEC, list(weights)) is not None
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_factors_that_were_stored_without_a_crc_are_held_against_their_hash(
+    damaged: bool, tmp_path: Path
+) -> None:
+    storage, weights = Storage(str(tmp_path)), {"a": random_matrix(20, 30, 1, torch.float32)}
+    first, _ = pissa.ensure_factors(storage, SPEC, weights)
+    directory = tmp_path / factors_dir(SPEC.key)
+    manifest = json.loads((directory / "manifest.json").read_text())
+    assert [part.pop("crc32") >= 0 for part in manifest["parts"]] == [True]
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    if damaged:
+        part = next(directory.glob("*.safetensors"))
+        part.write_bytes(part.read_bytes()[:-1] + b"\x00")
+
+    stored = pissa.load_factors(storage, SPEC, ["a"])
+
+    assert (stored is None) is damaged
+    if stored is not None:
+        assert torch.equal(stored["a"][1], first["a"][1])
 
 
 @pytest.mark.parametrize(
