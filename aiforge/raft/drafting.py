@@ -1,25 +1,29 @@
 """Which questions a corpus allows, and a balanced choice among them.
 
 What a question needs to know of the whole corpus are counts of names: each chunk says which it
-holds, a build adds them up, and every block of chunks asks with the sums in hand.
+holds, a build adds them up, and looks up those that its candidates ask for.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from aiforge.raft.candidates import at, column_of, flat
 from aiforge.raft.names import Names, hashed, sensed
-from aiforge.raft.questions import description_of, is_test, local_kinds
+from aiforge.raft.questions import KINDS, description_of, is_test
 from aiforge.raft.records import DRAFTS, Chunk, Draft
 from aiforge.raft.selection import balanced_order, select
 from aiforge.schemas.datasets import StageYield
+
+_REASONS = (None, "several have this description", "several in one file have this name")
+_WHICH, _USAGE, _CALLER = (KINDS.index(kind) for kind in ("which", "usage", "caller"))
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ def names_of(chunk: Chunk) -> NamesOfChunk:
     names = found.names
     for fact in chunk.facts:
         names.append(sensed("qualified", fact.qualified))
-        names.append(_at(chunk, fact.qualified))
+        names.append(at(chunk, fact.qualified))
         if fact.doc:
             names.append(hashed("description", description_of(fact)))
         if fact.kind != "section" and not is_test(chunk.path, fact):
@@ -45,10 +49,6 @@ def names_of(chunk: Chunk) -> NamesOfChunk:
                 found.callables.append(sensed("callable", fact.name))
             names += [sensed("caller", name) for name in fact.calls if name != fact.name]
     return found
-
-
-def _at(chunk: Chunk, qualified: str) -> int:
-    return hashed("at", chunk.source_id, chunk.path, qualified)
 
 
 @dataclass(frozen=True)
@@ -65,74 +65,65 @@ class Census:
         """Add up the names of all chunks."""
         return cls(Names.of(names, least=2), Names.of(callables, least=1))
 
-    def local(self, chunks: Sequence[Chunk], held: NDArray[np.uint64]) -> Counts:
-        """The part of it that some chunks ask for.
 
-        Args:
-            held: The names that they hold.
-        """
-        facts = [fact for chunk in chunks for fact in chunk.facts]
-        called = {name for fact in facts for name in fact.calls}
-        callables = self.callables.within(_array(sensed("callable", name) for name in called))
-        asked = _array(sensed(sense, name) for name in called for sense in ("defined", "caller"))
-        return Counts(self.names.within(np.concatenate([held, asked])), callables)
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Counts above 1 of names that occur, and all counts of what can be called."""
-
-    names: dict[int, int]
-    callables: dict[int, int]
-
-    def count(self, sense: str, name: str) -> int:
-        """How often a name occurs in a sense."""
-        return self.names.get(sensed(sense, name), 1)
-
-    def is_unique(self, name: str) -> bool:
-        """Whether a call of this plain name can mean one definition only."""
-        if len(name) <= 3 or self.callables.get(sensed("callable", name), 0) != 1:
-            return False
-        return self.count("defined", name) == 1
-
-    def unclear(self, draft: Draft, chunk: Chunk) -> str | None:
-        """Why a question would have more than one answer."""
-        fact = chunk.facts[draft.fact]
-        if draft.kind == "which":
-            several = self.count("description", description_of(fact)) > 1
-            return "several have this description" if several else None
-        if draft.kind in ("docstring", "signature", "section"):
-            several = self.names.get(_at(chunk, fact.qualified), 1) > 1
-            return "several in one file have this name" if several else None
-        return None
-
-
-def draft_table(chunks: Sequence[Chunk], start: int, counts: Counts, seed: int) -> pa.Table:
+def draft_table(
+    candidates: tuple[pa.Table, NDArray[np.int64]],
+    held_out: NDArray[np.bool_],
+    start: int,
+    census: Census,
+    seed: int,
+) -> pa.Table:
     """Rows of ``DRAFTS`` for chunks that follow one another in the corpus.
 
     Args:
+        candidates: Of the chunks, as ``candidates.flat`` gives them.
+        held_out: Which of the chunks only validation may see.
         start: Number of the first one in the corpus.
-        counts: Of the names that they ask for.
     """
-    rows = []
-    for draft in _candidates(chunks, counts, seed):
-        chunk = chunks[draft.chunk]
-        fact = chunk.facts[draft.fact]
-        row = (
-            draft.id,
-            draft.kind,
-            start + draft.chunk,
-            draft.fact,
-            draft.target,
-            counts.count("qualified", fact.qualified) > 1,
-            chunk.validation,
-            hashed(draft.kind, fact.qualified, draft.target),
-            hashed(str(seed), draft.id),
-            counts.unclear(draft, chunk),
-        )
-        rows.append(row)
-    columns = list(map(list, zip(*rows, strict=True))) or [[] for _ in DRAFTS]
-    return pa.table(columns, schema=DRAFTS)
+    table, holders = candidates
+    kept = _kept(table, holders, census, seed)
+    table, holders = table.take(kept), holders[kept]
+    kinds, qualified, clear = (_numpy(table, name) for name in ("kind", "qualified", "clear"))
+    several = (clear != 0) & (census.names.of_each(clear, 1) > 1)
+    reasons = np.where(several, np.where(kinds == _WHICH, 1, 2), 0)
+    order = [hashed(str(seed), name) for name in table.column("id").to_pylist()]
+    columns = {
+        "kind": pa.array(KINDS).take(pa.array(kinds)),
+        "chunk": pa.array(start + holders),
+        "ambiguous": pa.array(census.names.of_each(qualified, 1) > 1),
+        "validation": pa.array(held_out[holders]),
+        "order": pa.array(order, pa.uint64()),
+        "dropped": pa.array(_REASONS, pa.string()).take(pa.array(reasons)),
+    }
+    return pa.table(
+        [columns[name] if name in columns else table.column(name) for name in DRAFTS.names],
+        schema=DRAFTS,
+    )
+
+
+def _kept(
+    table: pa.Table, holders: NDArray[np.int64], census: Census, seed: int
+) -> NDArray[np.int64]:
+    """Which candidates can be asked; a call must mean one definition only."""
+    kinds, facts = _numpy(table, "kind"), _numpy(table, "fact")
+    calls = (kinds == _USAGE) | (kinds == _CALLER)
+    kept = ~calls
+    unique = calls & (census.callables.of_each(_numpy(table, "callable"), 0) == 1)
+    unique &= census.names.of_each(_numpy(table, "defined"), 1) == 1
+    callers = census.names.of_each(_numpy(table, "caller"), 1)
+    kept |= unique & (kinds == _CALLER) & (callers == 1)
+    usages = np.flatnonzero(unique & (kinds == _USAGE))
+    targets = table.column("target").take(usages).to_pylist()
+    # The rarest name is what a test is about; the hash settles a tie.
+    tie = np.fromiter((hashed(str(seed), name) for name in targets), np.uint64, len(targets))
+    order = usages[np.lexsort((tie, callers[usages], facts[usages], holders[usages]))]
+    first = np.append(True, np.diff(holders[order]) | np.diff(facts[order])).astype(np.bool_)
+    kept[order[first[: len(order)]]] = True
+    return np.flatnonzero(kept)
+
+
+def _numpy(table: pa.Table, name: str) -> NDArray[Any]:
+    return table.column(name).to_numpy()  # type: ignore[no-any-return]
 
 
 def drafts_of_table(table: pa.Table, start: int = 0) -> Iterator[Draft]:
@@ -153,9 +144,11 @@ def draft_questions(
     found = [names_of(chunk) for chunk in chunks]
     names = _array(chain.from_iterable(each.names for each in found))
     callables = _array(chain.from_iterable(each.callables for each in found))
-    counts = Census.of([names], [callables]).local(chunks, names)
-    training = np.array([not chunk.validation for chunk in chunks], dtype=np.bool_)
-    selection = select([draft_table(chunks, 0, counts, seed)], clusters, training)
+    census = Census.of([names], [callables])
+    held_out = np.array([chunk.validation for chunk in chunks], np.bool_)
+    candidates = flat(pa.chunked_array([column_of(chunks)]))
+    drafts = draft_table(candidates, held_out, 0, census, seed)
+    selection = select([drafts], clusters, ~held_out)
     return list(drafts_of_table(selection.drafts)), selection.report
 
 
@@ -168,32 +161,3 @@ def balanced(drafts: Sequence[Draft], seed: int) -> Iterator[Draft]:
     order = np.array([hashed(str(seed), draft.id) for draft in drafts], dtype=np.uint64)
     for index in balanced_order(np.array([draft.kind for draft in drafts]), order):
         yield drafts[index]
-
-
-def _candidates(chunks: Sequence[Chunk], counts: Counts, seed: int) -> Iterator[Draft]:
-    for index, chunk in enumerate(chunks):
-        for position, fact in enumerate(chunk.facts):
-            for kind in local_kinds(fact):
-                yield _draft(chunk, index, kind, position, "")
-            if fact.kind != "function" or not fact.whole:
-                continue
-            targets = [name for name in fact.calls if counts.is_unique(name) and name != fact.name]
-            if is_test(chunk.path, fact):
-                # The rarest name is what the test is about; the hash settles a tie.
-                best = min(
-                    targets,
-                    key=lambda n: (counts.count("caller", n), hashed(str(seed), n)),
-                    default="",
-                )
-                if best:
-                    yield _draft(chunk, index, "usage", position, best)
-            else:
-                for name in targets:
-                    if counts.count("caller", name) == 1:
-                        yield _draft(chunk, index, "caller", position, name)
-
-
-def _draft(chunk: Chunk, index: int, kind: str, position: int, target: str) -> Draft:
-    name = chunk.facts[position].qualified
-    key = "\0".join((kind, chunk.source_id, chunk.id, name, str(position), target))
-    return Draft(hashlib.sha256(key.encode()).hexdigest()[:20], kind, index, position, target)

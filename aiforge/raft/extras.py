@@ -25,6 +25,12 @@ class Extras:
     by_file: dict[tuple[str, str], list[Fact]] = field(default_factory=dict)
     """Changes by source and path; each belongs to the chunk that holds all of its lines."""
 
+    def concern(self, source_id: str) -> bool:
+        """Whether anything is known of a source."""
+        return any(
+            source == source_id for each in (self.by_chunk, self.by_file) for source, _ in each
+        )
+
     def attach(self, chunks: Sequence[Chunk]) -> list[Chunk]:
         """The chunks with their facts and those that are known beside them."""
         return [

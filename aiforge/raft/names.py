@@ -51,10 +51,9 @@ class Names:
             found.append((keys[kept], counts[kept].astype(np.int32)))
         return cls(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
-    def within(self, hashes: NDArray[np.uint64]) -> dict[int, int]:
-        """The counts of those of some hashes that are kept."""
-        wanted = np.unique(hashes)
-        places = np.searchsorted(self.keys, wanted)
-        places = places[places < len(self.keys)]
-        places = places[np.isin(self.keys[places], wanted)]
-        return dict(zip(self.keys[places].tolist(), self.counts[places].tolist(), strict=True))
+    def of_each(self, hashes: NDArray[np.uint64], otherwise: int) -> NDArray[np.int32]:
+        """The count of each hash; ``otherwise`` for those that are not kept."""
+        if not len(self.keys):
+            return np.full(len(hashes), otherwise, np.int32)
+        places = np.searchsorted(self.keys, hashes).clip(max=len(self.keys) - 1)
+        return np.where(self.keys[places] == hashes, self.counts[places], np.int32(otherwise))

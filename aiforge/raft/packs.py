@@ -22,7 +22,7 @@ from aiforge.raft.chunking import CHUNKER_VERSION
 from aiforge.schemas.datasets import RaftConfig
 from aiforge.storage import Storage, chunks_dir
 
-PACK_VERSION = 1
+PACK_VERSION = 2
 """Raised whenever the same file would give another row of ``PACK``."""
 
 BLOBS_FILE = "blobs.arrow"

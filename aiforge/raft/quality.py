@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from aiforge.raft.answers import Answer, parse_answer
-from aiforge.raft.dedup import Sketches, clusters
+from aiforge.raft.dedup import near_duplicates
 from aiforge.raft.examples import is_valid
-from aiforge.raft.terms import flat_terms, terms_of
+from aiforge.raft.terms import terms_of
 
 WEIGHTS: dict[str, float] = {
     "groundedness": 0.30,
@@ -55,10 +55,11 @@ def measure(
     total = len(rows)
     answers = [parse_answer(row["output"]) for row in rows]
     pairs = list(zip(rows, answers, strict=True))
+    terms = [_terms(*pair) for pair in pairs]
     samples = {
         "groundedness": (grounded, quotes),
-        "nonTriviality": (sum(not _is_trivial(*pair) for pair in pairs), total),
-        "uniqueness": (_distinct(rows), total),
+        "nonTriviality": (sum(not _is_trivial(asked, said) for asked, _, said in terms), total),
+        "uniqueness": (_distinct(terms), total),
         "validity": (sum(is_valid(*pair) for pair in pairs), total),
         "fit": (total, total + too_long),
         "hardness": (sum(hardness), len(hardness)),
@@ -83,13 +84,21 @@ def quality(components: Mapping[str, float | None]) -> float | None:
     )
 
 
-def _is_trivial(row: Mapping[str, Any], answer: Answer | None) -> bool:
-    said = terms_of(answer.answer) if answer else []
-    asked = set(terms_of(row["instruction"]))
-    return not said or sum(word in asked for word in said) >= _TRIVIAL_SHARE * len(said)
+_Terms = tuple[list[int], list[int], list[int]]
 
 
-def _distinct(rows: Sequence[Mapping[str, Any]]) -> int:
-    flat, offsets = flat_terms(f"{row['instruction']} {row['output']}" for row in rows)
-    heads = clusters(Sketches.of(flat, offsets))
+def _terms(row: Mapping[str, Any], answer: Answer | None) -> _Terms:
+    """Terms of a question, of what stands before its answer, and of the answer."""
+    output = row["output"].rstrip()
+    start = len(output) - (len(answer.answer) if answer else 0)
+    return terms_of(row["instruction"]), terms_of(output[:start]), terms_of(output[start:])
+
+
+def _is_trivial(asked: Sequence[int], said: Sequence[int]) -> bool:
+    known = set(asked)
+    return not said or sum(word in known for word in said) >= _TRIVIAL_SHARE * len(said)
+
+
+def _distinct(terms: Sequence[_Terms]) -> int:
+    heads = near_duplicates([asked + reason + said for asked, reason, said in terms])
     return int((heads == np.arange(len(heads))).sum())

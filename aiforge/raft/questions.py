@@ -130,7 +130,7 @@ def local_kinds(fact: Fact) -> list[str]:
     kinds = []
     if len(fact.doc.split()) >= 3:
         kinds.append("docstring")
-        if len(first_sentence(first_paragraph(fact.doc)).split()) >= 6:
+        if len(description_of(fact).split()) >= 6:
             kinds.append("which")
     if fact.kind == "function" and (fact.parameters or fact.returns):
         kinds.append("signature")
@@ -141,7 +141,12 @@ def local_kinds(fact: Fact) -> list[str]:
 
 def description_of(fact: Fact) -> str:
     """The sentence by which a fact is described, white space normalised."""
-    return normalise(first_sentence(first_paragraph(fact.doc)))
+    return _description(fact.doc)
+
+
+@lru_cache(maxsize=1 << 10)
+def _description(doc: str) -> str:
+    return normalise(first_sentence(first_paragraph(doc)))
 
 
 def is_test(path: str, fact: Fact) -> bool:

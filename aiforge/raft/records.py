@@ -27,7 +27,26 @@ CHUNKS = pa.schema(
     ]
 )
 
-# What is counted, compared and searched of a chunk.
+# Questions that a chunk allows: ``kind`` is a place in ``questions.KINDS``, ``key`` is equal where
+# the question is. The others are hashes of names whose counts in the corpus decide: of what is
+# asked about, of what must occur but once (0 for none), and of the target of a call, in three
+# senses.
+CANDIDATES = pa.schema(
+    [
+        ("kind", pa.uint8()),
+        ("fact", pa.int32()),
+        ("id", pa.string()),
+        ("target", pa.string()),
+        ("key", pa.uint64()),
+        ("qualified", pa.uint64()),
+        ("clear", pa.uint64()),
+        ("callable", pa.uint64()),
+        ("defined", pa.uint64()),
+        ("caller", pa.uint64()),
+    ]
+)
+
+# What is counted, compared, searched and asked of a chunk.
 TRAITS = pa.schema(
     [
         ("terms", pa.list_(pa.uint32())),
@@ -37,11 +56,12 @@ TRAITS = pa.schema(
         ("bands", pa.binary(64)),
         ("names", pa.list_(pa.uint64())),
         ("callables", pa.list_(pa.uint64())),
+        ("candidates", pa.list_(pa.struct(list(CANDIDATES)))),
     ]
 )
 PACK = pa.schema([*CHUNKS, *TRAITS])
 
-# Questions that could be asked; ``key`` is equal where the question is, ``order`` the seeded one.
+# Candidates as one build sees them; ``order`` is the seeded one.
 DRAFTS = pa.schema(
     [
         ("id", pa.string()),

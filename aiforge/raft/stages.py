@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from aiforge.languages import parse
 from aiforge.raft import filters
+from aiforge.raft.candidates import Row, candidates_of, column_of, flat
 from aiforge.raft.chunking import Span, chunk_ids, split_file
 from aiforge.raft.dedup import Sketches
 from aiforge.raft.drafting import Census, draft_table, names_of
@@ -32,6 +33,7 @@ from aiforge.raft.records import (
     Chunk,
     Fact,
     chunks_of_table,
+    facts_of_json,
     rows_table,
 )
 from aiforge.raft.symbols import Symbol, find_symbols
@@ -201,6 +203,7 @@ def _traits(
         _binary(sketches.bands, TRAITS.field("bands").type),
         pa.array([each.names for each in names], pa.list_(pa.uint64())),
         pa.array([each.callables for each in names], pa.list_(pa.uint64())),
+        column_of(chunks),
     ]
 
 
@@ -255,14 +258,26 @@ def usable(table: pa.Table) -> pa.Table:
 @uncollected()
 def draft_block(item: Numbered, task: DraftTask) -> pa.Table:
     """Rows of ``DRAFTS`` of the chunks of a block."""
-    names = [*CHUNKS.names, "names"]
-    table = usable(read_arrow(Storage(task.storage_uri), item.block.pack, names))
-    block = item.block
-    chunks = chunks_of_table(table, block.source_id, block.commit, block.held_out)
-    chunks = task.extras.attach(chunks)
-    flat = [part.flatten().to_numpy() for part in table.column("names").chunks]
-    names_held = np.concatenate([np.zeros(0, np.uint64), *flat])
-    return draft_table(chunks, item.start, task.census.local(chunks, names_held), task.seed)
+    storage, block = Storage(task.storage_uri), item.block
+    table = usable(read_arrow(storage, block.pack, ["path", "dropped", "candidates"]))
+    more = _extra_candidates(storage, block, task.extras)
+    held_out = np.array([path in block.held_out for path in table["path"].to_pylist()], np.bool_)
+    candidates = flat(table.column("candidates"), more)
+    return draft_table(candidates, held_out, item.start, task.census, task.seed)
+
+
+def _extra_candidates(
+    storage: Storage, block: Block, extras: Extras
+) -> Iterator[tuple[int, list[Row]]]:
+    """Candidates of what is known beside the chunks of a block, by the row of the chunk."""
+    if not extras.concern(block.source_id):
+        return
+    table = usable(read_arrow(storage, block.pack, CHUNKS.names))
+    chunks = chunks_of_table(table, block.source_id, block.commit, block.held_out, ())
+    for row, chunk in enumerate(extras.attach(chunks)):
+        if chunk.facts:
+            own = facts_of_json(table.column("facts")[row].as_py())
+            yield row, list(candidates_of(chunk, len(own)))
 
 
 def _facts_by_span(text: str, spans: Sequence[Span], symbols: Sequence[Symbol]) -> list[list[Fact]]:

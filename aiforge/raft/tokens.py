@@ -7,6 +7,7 @@ import json
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cache
 from itertools import accumulate, chain
 from typing import Any
 
@@ -80,8 +81,10 @@ class TokenCounter:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True
-        byte_level = _splits_as_byte_level(json.loads(tokenizer_json))
+        described = json.loads(tokenizer_json)
+        byte_level = _splits_as_byte_level(described)
         self._pattern = BYTE_LEVEL_PIECE if byte_level else PIECE
+        self._is_plain_bpe = byte_level and _merges_alone(described)
         self._newline, self._letter = self.exact(["\n", "x"])
         self.forget()
         self.guard, self.doubt = self._calibrate()
@@ -160,11 +163,7 @@ class TokenCounter:
         fresh, self._numbers.fresh = self._numbers.fresh, []
         if not fresh:
             return
-        # Some tokenizers put a space before whatever they are given, so that no piece may stand
-        # at the beginning.
-        sizes = self.exact([("x" if p.isspace() else "\n") + p for p in fresh])
-        bases = (self._letter if piece.isspace() else self._newline for piece in fresh)
-        added = [max(1, size - base) for size, base in zip(sizes, bases, strict=True)]
+        added = self._sizes_by_model(fresh) if self._is_plain_bpe else self._sizes_in_text(fresh)
         widths = [len(piece.encode(errors="replace")) for piece in fresh]
         end = len(self._numbers)
         if end > len(self._sizes):
@@ -174,6 +173,19 @@ class TokenCounter:
         self._sizes[end - len(fresh) : end] = added
         self._widths[end - len(fresh) : end] = widths
         self._texts += fresh
+
+    def _sizes_by_model(self, pieces: Sequence[str]) -> list[int]:
+        """What ``_sizes_in_text`` gives, in a quarter of its time."""
+        tokenize, signs = self._tokenizer.model.tokenize, _byte_signs()
+        data = (piece.encode(errors="replace").decode("latin-1") for piece in pieces)
+        return [len(tokenize(each.translate(signs))) for each in data]
+
+    def _sizes_in_text(self, pieces: Sequence[str]) -> list[int]:
+        # Some tokenizers put a space before whatever they are given, so that no piece may stand
+        # at the beginning.
+        sizes = self.exact([("x" if piece.isspace() else "\n") + piece for piece in pieces])
+        bases = (self._letter if piece.isspace() else self._newline for piece in pieces)
+        return [max(1, size - base) for size, base in zip(sizes, bases, strict=True)]
 
     def _calibrate(self) -> tuple[int, float]:
         """Guard and doubt, by the counts of a few lines of code and prose."""
@@ -199,6 +211,30 @@ def _splits_as_byte_level(described: dict[str, Any]) -> bool:
     splitter = described.get("pre_tokenizer") or {}
     plain = splitter.get("type") == "ByteLevel" and splitter.get("use_regex", True)
     return bool(plain and not described.get("normalizer"))
+
+
+def _merges_alone(described: dict[str, Any]) -> bool:
+    """Whether nothing but a BPE model that knows all bytes decides on the tokens of a piece."""
+    model = described.get("model") or {}
+    added = described.get("added_tokens") or []
+    signs = _byte_signs().values()
+    return (
+        model.get("type") == "BPE"
+        and not model.get("dropout")
+        and all(token.get("special") for token in added)
+        and all(sign in model.get("vocab", {}) for sign in signs)
+    )
+
+
+@cache
+def _byte_signs() -> dict[int, str]:
+    """The sign that stands for each byte in byte-level vocabularies (GPT-2)."""
+    shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1)]
+    shown += range(ord("®"), ord("ÿ") + 1)
+    hidden = [byte for byte in range(256) if byte not in shown]
+    return {byte: chr(byte) for byte in shown} | {
+        byte: chr(256 + place) for place, byte in enumerate(hidden)
+    }
 
 
 _counters: OrderedDict[str, TokenCounter] = OrderedDict()
