@@ -14,6 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from aiforge.errors import Conflict
 from aiforge.state.ops import write
+from aiforge.state.prepared import Prepared
 from aiforge.state.schema import Moment, metadata, now
 
 applied = Table(
@@ -33,7 +34,7 @@ KEEP_CLIENT = timedelta(hours=48)
 _FIND = select(applied.c.result, applied.c.fingerprint).where(
     applied.c.request_id == bindparam("request_id")
 )
-_INSERT = applied.insert()
+_INSERT = Prepared(applied.insert(), applied.c.keys())
 
 
 def find(connection: Connection, request_id: str, fingerprint: str | None) -> str | None:
@@ -56,7 +57,7 @@ def find(connection: Connection, request_id: str, fingerprint: str | None) -> st
 def note(connection: Connection, request_id: str, fingerprint: str | None, result: str) -> None:
     """Note that a request was carried out, in the transaction that did so."""
     row = {"request_id": request_id, "fingerprint": fingerprint, "result": result, "at": now()}
-    connection.execute(_INSERT, row)
+    _INSERT(connection, row)
 
 
 @write

@@ -23,6 +23,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from aiforge.schemas.access import AuditEntry, AuditOutcome, Origin
 from aiforge.schemas.common import Listing, Wire
 from aiforge.state.ops import PACKAGE, read, write
+from aiforge.state.prepared import Prepared
 from aiforge.state.schema import Moment, metadata, now, storable
 
 audit = Table(
@@ -49,8 +50,9 @@ audit = Table(
 )
 
 
-# Built once: with its values in it, the statement costs more to build than to carry out.
-_INSERT = audit.insert().inline()
+_INSERT = Prepared(
+    audit.insert().inline(), [column.name for column in audit.c if column.name != "sequence"]
+)
 
 
 class AuditFilter(Wire):
@@ -106,7 +108,7 @@ def _add(
         "outcome": outcome,
         "status": status,
     }
-    connection.execute(_INSERT, row)
+    _INSERT(connection, row)
 
 
 @read

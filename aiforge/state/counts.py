@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Integer, Select, String, Table, bindparam, func, select
 
 from aiforge.schemas.runs import RunKind, RunStatus
+from aiforge.state.prepared import Prepared
 from aiforge.state.schema import metadata
 
 run_counts = Table(
@@ -23,7 +24,7 @@ run_counts = Table(
 
 
 # Statements are built once: building one costs more than running it.
-_ADD = (
+_ADD = Prepared(
     run_counts.update()
     .where(
         run_counts.c.kind == bindparam("its_kind"), run_counts.c.status == bindparam("its_status")
@@ -41,7 +42,7 @@ def move(connection: Connection, kind: RunKind, current: RunStatus | None, new: 
 
 def _add(connection: Connection, kind: RunKind, status: RunStatus, number: int) -> None:
     key = {"its_kind": kind, "its_status": status, "more": number}
-    if not connection.execute(_ADD, key).rowcount:
+    if not _ADD(connection, key):
         row = {"kind": kind, "status": status, "number": number}
         connection.execute(run_counts.insert(), row)
 

@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, T
 from aiforge.redaction import redact_all
 from aiforge.schemas.runs import Event
 from aiforge.state.ops import read
+from aiforge.state.prepared import Prepared
 from aiforge.state.schema import Json, Moment, metadata, now, to_model
 
 TOPICS = "aiforge_topics"
@@ -35,13 +36,13 @@ events = Table(
 )
 
 
-_INSERT = events.insert().inline()
+_INSERT = Prepared(events.insert().inline(), ("at", "type", "resource_id", "data"))
 
 
 def append(connection: Connection, type: str, resource_id: str, **data: Any) -> None:
     """Add an event to the transaction that changes the resource."""
     row = {"at": now(), "type": type, "resource_id": resource_id, "data": redact_all(data)}
-    connection.execute(_INSERT, row)
+    _INSERT(connection, row)
     touch(connection, resource_id)
 
 

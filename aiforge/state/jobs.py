@@ -43,6 +43,7 @@ from aiforge.state import (
     validations,
 )
 from aiforge.state.ops import read, repeatable, scan, write
+from aiforge.state.prepared import Prepared
 from aiforge.state.schema import Json, Moment, in_utc, metadata, raw
 from aiforge.state.validations import ValidateSpec
 
@@ -105,7 +106,7 @@ def create(connection: Connection, request: FineTuneRequest, resources: Resource
         "dataset_name": dataset.name,
         "config": config.model_dump(mode="json", by_alias=False),
     }
-    connection.execute(_INSERT, row)
+    _INSERT(connection, row)
     projects.claim(connection, [dataset.id], [request.project_name])
     begun = {"status": run.status, "progress": 0.0, "metrics": {}, "created_at": run.created_at}
     return _from_values(row | begun)
@@ -136,7 +137,7 @@ _RAW_JOBS = select(*map(raw, _JOBS.selected_columns)).join_from(
 )
 _NAMES = tuple(_JOBS.selected_columns.keys())
 _ONE = _JOBS.where(jobs.c.id == bindparam("job_id"))
-_INSERT = jobs.insert()
+_INSERT = Prepared(jobs.insert(), jobs.c.keys())
 _EXISTS = select(jobs.c.id).where(jobs.c.id == bindparam("job_id"))
 
 

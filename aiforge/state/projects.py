@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, String, Table, bindparam, select
+from sqlalchemy import Column, ColumnElement, Connection, String, Table, select, text
 
+from aiforge.state.prepared import Prepared
 from aiforge.state.schema import metadata
 
 resource_projects = Table(
@@ -20,26 +21,21 @@ resource_projects = Table(
     Column("project_name", String(100), primary_key=True),
 )
 
-_KNOWN = select(resource_projects).where(
-    resource_projects.c.resource_id.in_(bindparam("ids", expanding=True))
-)
 _CLAIMED = ("src-", "ds-")
+_CLAIM = Prepared(
+    text(
+        "INSERT INTO resource_projects (resource_id, project_name) "
+        "VALUES (:resource_id, :project_name) ON CONFLICT DO NOTHING"
+    )
+)
 
 
 def claim(connection: Connection, resource_ids: Iterable[str], projects: Sequence[str]) -> None:
     """Have sources and datasets belong to projects, too; other resources are left alone."""
-    ids = [one for one in resource_ids if one.startswith(_CLAIMED)]
-    if not ids:
-        return
-    table = resource_projects
-    known = connection.execute(_KNOWN, {"ids": ids})
-    there = {(row.resource_id, row.project_name) for row in known}
-    wanted = {(one, project) for one in ids for project in projects}
-    rows = [
-        {"resource_id": one, "project_name": project} for one, project in sorted(wanted - there)
-    ]
-    if rows:
-        connection.execute(table.insert(), rows)
+    for one in resource_ids:
+        if one.startswith(_CLAIMED):
+            for project in projects:
+                _CLAIM(connection, {"resource_id": one, "project_name": project})
 
 
 def owned(

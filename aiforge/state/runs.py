@@ -25,6 +25,7 @@ from aiforge.schemas.common import Wire
 from aiforge.schemas.runs import LogLine, MetricPoint, Resources, Run, RunKind, RunStatus
 from aiforge.state import counts, events, lifecycles, logs, metrics
 from aiforge.state.ops import read, write
+from aiforge.state.prepared import Prepared
 from aiforge.state.schema import Json, Moment, finite, metadata, now, to_model
 
 runs = Table(
@@ -56,7 +57,6 @@ runs = Table(
     Index("ix_runs_resource_id", "resource_id", "status"),
 )
 
-_INSERT = runs.insert()
 _ONE = select(runs).where(runs.c.id == bindparam("run_id"))
 
 OPEN = tuple(lifecycles.RUN.open)
@@ -98,18 +98,19 @@ def create(
         created_at=now(),
         request_id=connection.info.get(events.REQUEST) or request_id,
     )
-    row = {name: getattr(run, name) for name in _GIVEN}
+    row = {name: getattr(run, name) for name in _FACTS}
     stored = {"resources": resources.model_dump(by_alias=False), "metrics": {}, "result": {}}
-    connection.execute(_INSERT, row | stored)
+    _INSERT(connection, row | stored)
     counts.move(connection, kind, None, run.status)
     events.append(connection, _event(run), id, **_facts(run))
     return run
 
 
-_GIVEN = (
+_FACTS = (
     *("id", "kind", "resource_id", "status", "attempt", "progress", "spec", "created_at"),
     "request_id",
 )
+_INSERT = Prepared(runs.insert(), (*_FACTS, "resources", "metrics", "result"))
 
 
 def change(connection: Connection, run: Run, new: RunStatus, **values: Any) -> Run:

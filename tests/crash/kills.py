@@ -79,6 +79,7 @@ VICTIMS = (
     Victim("API replica", "ray::ServeReplica:aiforge:Api", ("generate", "train")),
     Victim("train worker", "ray::RayTrainWorker", ("train",)),
     Victim("training driver", "ray::Driver", ("train",)),
+    Victim("export driver", "ray::Driver", ("export",)),
     Victim("whole cluster", "", ("train", "generate")),
 )
 
@@ -242,15 +243,26 @@ class Works:
         self.seconds: dict[str, float] = {}
         self.results: dict[str, Any] = {}
         self.dataset_id = self._measure("generate").resource_id
-        self._measure("train")
+        self.job_id = self._measure("train").id
+        self._measure("export")
 
     def start(self, work: str) -> str:
         """Queue a run; its id."""
         if work == "train":
             return str(self.platform.post("/v1/fine-tune", self._training())["jobId"])
+        if work == "export":
+            return self._export()
         body = {"name": "crash", "sourceIds": [self.source_id], "maxExamples": 40, "raft": RAFT}
         dataset_id = self.platform.post("/datasets/generate", body)["datasetId"]
         return str(self.platform.read(run_of, dataset_id))
+
+    def _export(self) -> str:
+        """An export that is there already would be the answer, so it is removed first."""
+        path = f"/jobs/{self.job_id}/exports"
+        for export in self.platform.api.get(path).raise_for_status().json():
+            self.platform.api.delete(f"{path}/{export['exportId']}").raise_for_status()
+        made = self.platform.post(f"/jobs/{self.job_id}/export", {"quantization": "q4_k_m"})
+        return str(self.platform.read(run_of, made["exportId"]))
 
     def _training(self) -> dict[str, Any]:
         return TRAINING | {"datasetId": self.dataset_id}
@@ -275,6 +287,8 @@ class Works:
         if run.kind == "train":
             curve = self.platform.read(metrics.history, run.id)
             return [run.result["steps"], curve.steps]
+        if run.kind == "export":
+            return run.result["sha256"]
         counts = ("trainCount", "validationCount", "chunkCount")
         return [run.result[name] for name in counts]
 
@@ -384,7 +398,7 @@ def check(platform: Platform, works: Works, writer: Writer, run: Run | None) -> 
 
 
 def work_of(run: Run) -> str:
-    return "train" if run.kind == "train" else "generate"
+    return str(run.kind)
 
 
 def every_key(platform: Platform) -> Iterator[dict[str, Any]]:
