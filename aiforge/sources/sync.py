@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import shutil
-import stat
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +12,12 @@ from pathlib import Path
 from aiforge.errors import Failure, InvalidInput
 from aiforge.schemas.sources import SourceHistory
 from aiforge.settings import get_settings
-from aiforge.sources import snapshot, uploads
+from aiforge.sources import directory, snapshot, uploads
 from aiforge.sources.commands import GitCommands
 from aiforge.sources.credentials import Credentials
 from aiforge.sources.filters import Filters
 from aiforge.sources.git import Mirror
 from aiforge.sources.history import History
-from aiforge.sources.licenses import is_license_file
 from aiforge.sources.limits import Deadline, Limits, Progress
 from aiforge.sources.remote import Remote, check_branch, git_directory, parse_remote
 from aiforge.sources.snapshot import Entry, Manifest, list_files, read_manifest
@@ -97,12 +94,12 @@ def sync_git(
     if remote.protocol == "file":
         remote = _local_repository(remote, url, allowed_roots)
     deadline = Deadline(limits.max_seconds)
-    directory = _mirror_directory(storage, source_id)
+    place = _mirror_directory(storage, source_id)
     with (
-        _leaving_nothing(storage, source_id, source_dir(source_id), directory),
-        GitCommands(directory, deadline, credentials) as git,
+        _leaving_nothing(storage, source_id, source_dir(source_id), place),
+        GitCommands(place, deadline, credentials) as git,
     ):
-        mirror = Mirror(directory, git, limits, url)
+        mirror = Mirror(place, git, limits, url)
         progress(0.0, "asking for the newest commit")
         head = mirror.head(remote, branch)
         if reused := _reuse(storage, source_id, f"{head.commit}-{filters.digest}"):
@@ -175,13 +172,13 @@ def sync_local(
     filters = Filters(include, exclude, limits)
     deadline = Deadline(limits.max_seconds)
     progress(0.0, "listing files")
-    entries = list(_walk(root, filters, limits, deadline))
+    entries = list(directory.walk(root, filters, limits, deadline))
     with _leaving_nothing(storage, source_id, source_dir(source_id)):
         return _sync_entries(
             storage,
             source_id,
             entries,
-            read=lambda wanted: (_read_again(root, entry) for entry in wanted),
+            read=lambda wanted: (directory.read_again(root, entry) for entry in wanted),
             filters=filters,
             limits=limits,
             deadline=deadline,
@@ -253,8 +250,8 @@ def _sync_entries(
 
 def _previous_commit(storage: Storage, source_id: str) -> str | None:
     """The commit that was read last, whatever the patterns were."""
-    directory = snapshot.latest_read(storage, source_id)
-    return read_manifest(storage, directory).commit if directory else None
+    latest = snapshot.latest_read(storage, source_id)
+    return read_manifest(storage, latest).commit if latest else None
 
 
 def _reuse(storage: Storage, source_id: str, revision: str) -> SyncResult | None:
@@ -277,7 +274,7 @@ def _finish(storage: Storage, source_id: str, manifest: Manifest) -> SyncResult:
 
 @contextlib.contextmanager
 def _leaving_nothing(
-    storage: Storage, source_id: str, directory: str, mirror: Path | None = None
+    storage: Storage, source_id: str, made: str, mirror: Path | None = None
 ) -> Iterator[None]:
     """Remove what a source's very first sync has made if it fails."""
     first = not storage.exists(latest_snapshot(source_id))
@@ -289,7 +286,7 @@ def _leaving_nothing(
                 shutil.rmtree(mirror, ignore_errors=True)
                 with contextlib.suppress(OSError):
                     mirror.parent.rmdir()
-            storage.delete(directory.rstrip("/"))
+            storage.delete(made.rstrip("/"))
         raise
 
 
@@ -304,73 +301,11 @@ def _local_repository(remote: Remote, url: str, allowed_roots: Sequence[Path]) -
     root = Path(remote.address)
     if not root.is_dir():
         raise _unreachable(url, "there is no such directory")
-    directory = git_directory(root, allowed_roots)
-    if directory is None:
+    repository = git_directory(root, allowed_roots)
+    if repository is None:
         raise _unreachable(url, "it is not the root of a git repository")
-    return Remote("file", str(directory))
+    return Remote("file", str(repository))
 
 
 def _unreachable(url: str, reason: str) -> Failure:
     return Failure(f"Cannot read {url}: {reason}. Check the address.", code="source_unreachable")
-
-
-def _walk(root: Path, filters: Filters, limits: Limits, deadline: Deadline) -> Iterator[Entry]:
-    """Files below a directory; links are never followed, pruned directories named once."""
-    pending = [""]
-    count = 0
-    while pending:
-        deadline.check()
-        parent = pending.pop()
-        with os.scandir(root / parent) as found:
-            items = sorted(found, key=lambda item: item.name)
-        for item in items:
-            count += 1
-            if count > limits.max_files:
-                raise Failure(
-                    f"{root} has more than {limits.max_files:,} files. Choose one below it.",
-                    code="source_too_many_files",
-                )
-            path = f"{parent}{item.name}"
-            if item.is_symlink():
-                yield Entry(_printable(path), 0, "", "symbolic link")
-            elif item.is_dir():
-                if reason := filters.skip_directory(path):
-                    yield Entry(_printable(path) + "/", 0, "", reason)
-                else:
-                    pending.append(path + "/")
-            elif not item.is_file():
-                yield Entry(_printable(path), 0, "", "no regular file")
-            else:
-                yield _stat(root, path, filters)
-
-
-def _stat(root: Path, path: str, filters: Filters) -> Entry:
-    size = (root / path).lstat().st_size
-    if _printable(path) != path:
-        return Entry(_printable(path), size, "", "file name is not UTF-8")
-    reason = filters.skip_path(path, size)
-    if reason and not is_license_file(path):
-        return Entry(path, size, "", reason)
-    try:
-        return Entry(path, size, snapshot.blob_id(_read_file(root, path)))
-    except PermissionError:
-        return Entry(path, size, "", "no permission to read it")
-
-
-def _read_again(root: Path, entry: Entry) -> bytes:
-    data = _read_file(root, entry.path)
-    if snapshot.blob_id(data) != entry.blob:
-        raise Failure(f"{entry.path} changed while it was read. Sync again.", code="source_changed")
-    return data
-
-
-def _read_file(root: Path, path: str) -> bytes:
-    descriptor = os.open(root / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise Failure(f"{path} changed while it was read. Sync again.", code="source_changed")
-        return stream.read()
-
-
-def _printable(path: str) -> str:
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
