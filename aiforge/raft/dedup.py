@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import accumulate, chain
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from rensa import RMinHash
 
@@ -47,6 +48,21 @@ class Sketches:
             mixed = (mixed ^ rows[:, :, row]) * _MULTIPLIERS[0]
             mixed ^= mixed >> np.uint64(29)
         return cls(minima.astype(np.uint8), mixed.astype(np.uint32))
+
+    @classmethod
+    def of_columns(cls, minima: pa.ChunkedArray, bands: pa.ChunkedArray) -> Sketches:
+        """Sketches that were kept as bytes, those of one document in each row."""
+        return cls(_bytes(minima, PERMUTATIONS), _bytes(bands, 4 * BANDS).view(np.uint32))
+
+
+def _bytes(column: pa.ChunkedArray, width: int) -> NDArray[np.uint8]:
+    """A column of binary values of one width as rows of bytes."""
+    parts = [
+        np.frombuffer(part.buffers()[1], np.uint8, len(part) * width, part.offset * width)
+        for part in column.chunks
+        if len(part)
+    ]
+    return np.concatenate([np.zeros(0, np.uint8), *parts]).reshape(-1, width)
 
 
 def _shingles(

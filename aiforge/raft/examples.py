@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiforge.languages import parse
-from aiforge.raft.answers import Answer
+from aiforge.raft.answers import Answer, parse_answer
+from aiforge.raft.dedup import Sketches
 from aiforge.raft.distractors import Corpus
 from aiforge.raft.names import hashed
 from aiforge.raft.questions import Rendered, Unanswerable, render
 from aiforge.raft.records import Chunk, Draft
+from aiforge.raft.terms import terms_of
 from aiforge.raft.tokens import TokenCounter
 from aiforge.raft.wording import normalise
 from aiforge.schemas.datasets import RaftConfig
@@ -24,6 +26,7 @@ TOO_LONG = "longer than the context"
 """Why an example is dropped that does not fit even without distractors."""
 
 _DOCUMENT_OVERHEAD = 4
+_TRIVIAL_SHARE = 0.9
 _SYNTAX_CHECKED = frozenset({"usage"})
 
 
@@ -32,7 +35,9 @@ class Pair:
     """A question with its answer and distractors, before they are put into a context.
 
     ``tokens`` is the length of question and answer, ``distractors`` are numbers in the corpus,
-    ``dropped`` is why there is none.
+    ``trivial`` says that the question tells the answer, ``valid`` that the answer has the RAFT
+    form. ``minima`` and ``bands`` are the sketch of both (``dedup.Sketches``). ``dropped`` is why
+    there is none.
     """
 
     question: str = ""
@@ -43,6 +48,10 @@ class Pair:
     tokens: int = 0
     distractors: list[int] = field(default_factory=list)
     hardness: float = 0.0
+    trivial: bool = False
+    valid: bool = False
+    minima: bytes | None = None
+    bands: bytes | None = None
     dropped: str | None = None
 
 
@@ -57,10 +66,20 @@ class Maker:
     def pairs(self, drafts: Sequence[Draft]) -> list[Pair]:
         """Questions and answers of drafts, and which chunks may stand beside each oracle."""
         pairs = [self._pair(draft) for draft in drafts]
-        questions = self.counter.count([pair.question for pair in pairs])
-        answers = self.counter.count([pair.output for pair in pairs])
-        for pair, question, answer in zip(pairs, questions, answers, strict=True):
-            pair.tokens = question + answer
+        # Question and answer in turn.
+        texts = [text for pair in pairs for text in (pair.question, pair.output)]
+        counts, parts = self.counter.read(texts)
+        flat, offsets = self.counter.terms(parts)
+        sketches = Sketches.of(flat, offsets[::2])
+        bounds = offsets.tolist()
+        for index, pair in enumerate(pairs):
+            pair.tokens = counts[2 * index] + counts[2 * index + 1]
+            answer = parse_answer(pair.output)
+            asked = flat[bounds[2 * index] : bounds[2 * index + 1]]
+            pair.trivial = is_trivial(asked.tolist(), answer)
+            pair.valid = bool(pair.question and answer and answer.quotes and answer.answer)
+            pair.minima = sketches.minima[index].tobytes()
+            pair.bands = sketches.bands[index].tobytes()
         return pairs
 
     def rows(self, drafts: Sequence[Draft], pairs: Sequence[Pair]) -> list[dict[str, Any]]:
@@ -138,6 +157,7 @@ class Maker:
             "quotes": pair.quotes,
             "grounded": pair.grounded,
             "hardness": pair.hardness if fitting else None,
+            **{name: getattr(pair, name) for name in ("trivial", "valid", "minima", "bands")},
         }
 
 
@@ -152,10 +172,11 @@ def document_frame(chunk: Chunk) -> tuple[str, str]:
     return f"<DOCUMENT {chunk.path}:{chunk.start_line}-{chunk.end_line}>\n", "\n</DOCUMENT>"
 
 
-def is_valid(row: Mapping[str, Any], answer: Answer | None) -> bool:
-    """Whether a row is complete and its answer has the RAFT form with at least one quote."""
-    complete = all(row[name] for name in ("id", "kind", "path", "instruction", "output"))
-    return bool(complete and answer and answer.quotes and answer.answer)
+def is_trivial(asked: Sequence[int], answer: Answer | None) -> bool:
+    """Whether an answer is already said by its question, given the question's terms."""
+    said = terms_of(answer.answer) if answer else []
+    known = set(asked)
+    return not said or sum(word in known for word in said) >= _TRIVIAL_SHARE * len(said)
 
 
 def _check(chunk: Chunk, draft: Draft, rendered: Rendered) -> None:

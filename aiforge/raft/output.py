@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aiforge.raft.examples import TOO_LONG
 from aiforge.raft.formats import render_row
 from aiforge.raft.quality import WEIGHTS, measure, quality
-from aiforge.raft.records import EXAMPLES, RESULTS
+from aiforge.raft.records import EXAMPLES, MEASURES, RESULTS
 from aiforge.schemas.datasets import DatasetFormat, StageYield, TeacherUse, YieldReport
 from aiforge.storage import Storage, dataset_dir
 
@@ -49,6 +49,7 @@ class Sink:
         self._parts: Counter[bool] = Counter()
         self._kinds: Counter[str] = Counter()
         self._slots: Counter[str] = Counter()
+        self._measures: list[pa.Table] = []
         self._sample: list[dict[str, Any]] = []
         self._rows = 0
 
@@ -61,8 +62,9 @@ class Sink:
         for name in ("wanted", "distractors", "no_room"):
             self._slots[name] += pc.sum(rows.column(name)).as_py() or 0
         first = -self._rows % self._step
-        looked_at = list(range(first, rows.num_rows, self._step))
-        self._sample += rows.select(RESULTS.names).take(looked_at).to_pylist()
+        sample = rows.take(pa.array(range(first, rows.num_rows, self._step), pa.int64()))
+        self._measures.append(sample.select(MEASURES.names))
+        self._look_at(sample.select(RESULTS.names))
         self._rows += rows.num_rows
         for validation in (False, True):
             part = rows.filter(pc.equal(rows.column("validation"), validation))
@@ -81,8 +83,8 @@ class Sink:
             self._flush(validation)
         examples = next(stage for stage in stages if stage.stage == "examples")
         too_long = -(-examples.dropped.get(TOO_LONG, 0) // self._step)
-        clusters = {row["oracle"]: int(self._clusters[row["oracle"]]) for row in self._sample}
-        components, samples = measure(self._sample, clusters, too_long)
+        rows = pa.concat_tables([MEASURES.empty_table(), *self._measures])
+        components, samples = measure(rows, self._clusters, too_long)
         report = YieldReport(
             stages=[*stages, self._distractors()],
             kinds=dict(sorted(self._kinds.items())),
@@ -127,6 +129,14 @@ class Sink:
             compression="zstd",
         )
         self._parts[validation] += 1
+
+    def _look_at(self, rows: pa.Table) -> None:
+        """Keep what the preview may show: the first rows, and the first one of each kind."""
+        seen = {row["kind"] for row in self._sample}
+        for place, kind in enumerate(rows.column("kind").to_pylist()):
+            if kind not in seen or len(self._sample) < 2 * _PREVIEW:
+                seen.add(kind)
+                self._sample += rows.slice(place, 1).to_pylist()
 
     def _preview(self) -> list[dict[str, Any]]:
         """One example of each kind first, then further ones, in the dataset's format."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from aiforge.raft.answers import Answer, parse_answer
-from aiforge.raft.dedup import near_duplicates
-from aiforge.raft.examples import is_valid
-from aiforge.raft.terms import terms_of
+from aiforge.raft.dedup import Sketches, clusters
 
 WEIGHTS: dict[str, float] = {
     "groundedness": 0.30,
@@ -23,11 +22,9 @@ WEIGHTS: dict[str, float] = {
     "noLeakage": 0.10,
 }
 
-_TRIVIAL_SHARE = 0.9
-
 
 def measure(
-    rows: Sequence[Mapping[str, Any]], cluster_of: Mapping[int, int], too_long: int
+    rows: pa.Table, cluster_of: NDArray[np.int64], too_long: int
 ) -> tuple[dict[str, float | None], dict[str, int]]:
     """Components of the quality of a dataset, each from 0 to 1, and the size of each sample.
 
@@ -42,28 +39,24 @@ def measure(
     A component without a sample is ``None``.
 
     Args:
-        rows: Rows of ``RESULTS``, without those that were dropped.
-        cluster_of: Near-duplicate cluster by chunk.
+        rows: Of ``MEASURES``, without those that were dropped.
+        cluster_of: Near-duplicate cluster of each chunk.
         too_long: How many examples were dropped because they did not fit.
     """
-    quotes = sum(row["quotes"] for row in rows)
-    grounded = sum(row["grounded"] for row in rows)
-    hardness = [row["hardness"] for row in rows if row["hardness"] is not None]
-    training = {cluster_of[row["oracle"]] for row in rows if not row["validation"]}
-    held_out = [row for row in rows if row["validation"]]
-    clean = sum(cluster_of[row["oracle"]] not in training for row in held_out)
-    total = len(rows)
-    answers = [parse_answer(row["output"]) for row in rows]
-    pairs = list(zip(rows, answers, strict=True))
-    terms = [_terms(*pair) for pair in pairs]
+    total = rows.num_rows
+    held_out = rows.column("validation").to_numpy()
+    of_row = cluster_of[rows.column("oracle").to_numpy()]
+    clean = ~np.isin(of_row[held_out], of_row[~held_out])
+    hardness = rows.column("hardness").drop_null()
+    heads = clusters(Sketches.of_columns(rows.column("minima"), rows.column("bands")))
     samples = {
-        "groundedness": (grounded, quotes),
-        "nonTriviality": (sum(not _is_trivial(asked, said) for asked, _, said in terms), total),
-        "uniqueness": (_distinct(terms), total),
-        "validity": (sum(is_valid(*pair) for pair in pairs), total),
+        "groundedness": (_sum(rows, "grounded"), _sum(rows, "quotes")),
+        "nonTriviality": (total - _sum(rows, "trivial"), total),
+        "uniqueness": (int((heads == np.arange(total)).sum()), total),
+        "validity": (_sum(rows, "valid"), total),
         "fit": (total, total + too_long),
-        "hardness": (sum(hardness), len(hardness)),
-        "noLeakage": (clean, len(held_out)),
+        "hardness": (sum(hardness.to_pylist()), len(hardness)),
+        "noLeakage": (int(clean.sum()), len(clean)),
     }
     components = {
         name: round(part / whole, 4) if whole else None for name, (part, whole) in samples.items()
@@ -84,21 +77,5 @@ def quality(components: Mapping[str, float | None]) -> float | None:
     )
 
 
-_Terms = tuple[list[int], list[int], list[int]]
-
-
-def _terms(row: Mapping[str, Any], answer: Answer | None) -> _Terms:
-    """Terms of a question, of what stands before its answer, and of the answer."""
-    output = row["output"].rstrip()
-    start = len(output) - (len(answer.answer) if answer else 0)
-    return terms_of(row["instruction"]), terms_of(output[:start]), terms_of(output[start:])
-
-
-def _is_trivial(asked: Sequence[int], said: Sequence[int]) -> bool:
-    known = set(asked)
-    return not said or sum(word in known for word in said) >= _TRIVIAL_SHARE * len(said)
-
-
-def _distinct(terms: Sequence[_Terms]) -> int:
-    heads = near_duplicates([asked + reason + said for asked, reason, said in terms])
-    return int((heads == np.arange(len(heads))).sum())
+def _sum(rows: pa.Table, name: str) -> int:
+    return pc.sum(rows.column(name)).as_py() or 0

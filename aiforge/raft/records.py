@@ -105,6 +105,10 @@ MEASURES = pa.schema(
         ("quotes", pa.int32()),
         ("grounded", pa.int32()),
         ("hardness", pa.float64()),
+        ("trivial", pa.bool_()),
+        ("valid", pa.bool_()),
+        ("minima", pa.binary(128)),
+        ("bands", pa.binary(64)),
         ("dropped", pa.string()),
     ]
 )

@@ -28,7 +28,7 @@ from aiforge.raft.tokens import token_counter
 from aiforge.schemas.datasets import RaftConfig
 from aiforge.storage import Storage
 
-PAIRS_VERSION = 2
+PAIRS_VERSION = 3
 """Raised whenever the same draft would give another question, answer or choice of distractors."""
 
 OUTCOMES = pa.schema(
@@ -58,6 +58,10 @@ PAIRS = pa.schema(
         ("tokens", pa.int32()),
         ("distractors", pa.list_(pa.uint64())),
         ("hardness", pa.float64()),
+        ("trivial", pa.bool_()),
+        ("valid", pa.bool_()),
+        ("minima", pa.binary(128)),
+        ("bands", pa.binary(64)),
         ("dropped", pa.string()),
     ]
 )

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from aiforge.raft.dedup import BANDS, PERMUTATIONS, Sketches, clusters
+from aiforge.raft.dedup import Sketches, clusters
 from aiforge.raft.distractors import useful
 from aiforge.raft.drafting import Census
 from aiforge.raft.packs import Block
@@ -35,8 +35,7 @@ class Survey:
 
     _dropped: Counter[str] = field(default_factory=Counter)
     _words: list[NDArray[np.int32]] = field(default_factory=list)
-    _minima: list[NDArray[np.uint8]] = field(default_factory=list)
-    _bands: list[NDArray[np.uint8]] = field(default_factory=list)
+    _sketches: list[Sketches] = field(default_factory=list)
     _names: list[NDArray[np.uint64]] = field(default_factory=list)
     _callables: list[NDArray[np.uint64]] = field(default_factory=list)
     _training: list[NDArray[np.bool_]] = field(default_factory=list)
@@ -50,8 +49,7 @@ class Survey:
         self.blocks.append(Numbered(block, self.count))
         self.count += table.num_rows
         self._words.append(table.column("words").to_numpy())
-        self._minima.append(_bytes(table.column("minima"), PERMUTATIONS))
-        self._bands.append(_bytes(table.column("bands"), 4 * BANDS))
+        self._sketches.append(Sketches.of_columns(table.column("minima"), table.column("bands")))
         for name, kept in (("names", self._names), ("callables", self._callables)):
             kept.append(_flat(table.column(name)))
         paths = table.column("path").to_pylist()
@@ -64,9 +62,9 @@ class Survey:
 
     def cluster(self) -> NDArray[np.int64]:
         """Near-duplicate cluster of each chunk; what it takes is let go of."""
-        minima, self._minima = np.concatenate(self._minima), []
-        bands, self._bands = np.concatenate(self._bands), []
-        return clusters(Sketches(minima, bands.view(np.uint32)))
+        sketches, self._sketches = self._sketches, []
+        minima = np.concatenate([each.minima for each in sketches])
+        return clusters(Sketches(minima, np.concatenate([each.bands for each in sketches])))
 
     def census(self) -> Census:
         """How often each name stands in the corpus; what it takes is let go of."""
@@ -84,16 +82,6 @@ class Survey:
             left=long_enough,
             dropped=dict(dropped.most_common()),
         )
-
-
-def _bytes(column: pa.ChunkedArray, width: int) -> NDArray[np.uint8]:
-    """A column of binary values of one width as rows of bytes."""
-    parts = [
-        np.frombuffer(part.buffers()[1], np.uint8, len(part) * width, part.offset * width)
-        for part in column.chunks
-        if len(part)
-    ]
-    return np.concatenate([np.zeros(0, np.uint8), *parts]).reshape(-1, width)
 
 
 def _flat(column: pa.ChunkedArray) -> NDArray[Any]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import accumulate, chain
 from typing import Any
@@ -91,30 +91,23 @@ class TokenCounter:
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """About how many tokens each text has; many short ones cost little more than one."""
-        found: list[int] = []
-        group: list[str] = []
-        size = 0
-        for text in texts:
-            # White space would join the line break between two texts, and long groups take memory.
-            alone = text[:1].isspace() or text[-1:].isspace() or not text
-            if group and (alone or size > _GROUP_CHARACTERS):
-                found += self._count_lines(group)
-                group, size = [], 0
-            if alone:
-                found += self._count_lines([text])
-            else:
-                group.append(text)
-                size += len(text)
-        return found + (self._count_lines(group) if group else [])
+        return self.read(texts)[0]
 
-    def _count_lines(self, texts: Sequence[str]) -> list[int]:
-        numbers, starts = self._numbers.of("\n".join(texts))
-        self._learn()
-        totals = np.append(0, np.cumsum(self._sizes[numbers]))
-        ends = np.cumsum([len(text) + 1 for text in texts]) - 1
-        firsts = np.append(0, ends[:-1] + 1)
-        counts = totals[np.searchsorted(starts, ends)] - totals[np.searchsorted(starts, firsts)]
-        return [int(count) for count in counts]
+    def read(self, texts: Sequence[str]) -> tuple[list[int], list[NDArray[np.int32]]]:
+        """As ``count``, and the pieces of each text; valid until ``forget``."""
+        counts: list[int] = []
+        parts: list[NDArray[np.int32]] = []
+        for group in _groups(texts):
+            numbers, starts = self._numbers.of("\n".join(group))
+            self._learn()
+            totals = np.append(0, np.cumsum(self._sizes[numbers]))
+            ends = np.cumsum([len(text) + 1 for text in group]) - 1
+            lasts = np.searchsorted(starts, ends)
+            firsts = np.searchsorted(starts, np.append(0, ends[:-1] + 1))
+            counts += (totals[lasts] - totals[firsts]).tolist()
+            bounds = zip(firsts.tolist(), lasts.tolist(), strict=True)
+            parts += [numbers[first:last] for first, last in bounds]
+        return counts, parts
 
     def measure(self, text: str) -> Lengths:
         """The lengths of all parts of a text; valid until ``forget``."""
@@ -204,6 +197,25 @@ class TokenCounter:
                 too_low = max(too_low, exact - counted)
                 too_high = max(too_high, counted / max(exact, 1))
         return 4 + 2 * too_low, min(_MOST_DOUBT, 2 * too_high - 1)
+
+
+def _groups(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Texts that can be counted as the lines of one."""
+    group: list[str] = []
+    size = 0
+    for text in texts:
+        # White space would join the line break between two texts, and long groups take memory.
+        alone = text[:1].isspace() or text[-1:].isspace() or not text
+        if group and (alone or size > _GROUP_CHARACTERS):
+            yield group
+            group, size = [], 0
+        if alone:
+            yield [text]
+        else:
+            group.append(text)
+            size += len(text)
+    if group:
+        yield group
 
 
 def _splits_as_byte_level(described: dict[str, Any]) -> bool:
