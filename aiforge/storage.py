@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import pyarrow.fs as pafs
 
+from aiforge import transfers
 from aiforge.errors import InvalidInput, NotFound
 
 PIECE_BYTES = 1 << 20
@@ -119,7 +120,10 @@ class Storage:
         self.write_bytes(path, json.dumps(value, indent=2, sort_keys=True).encode())
 
     def upload(self, local: Path, path: str) -> None:
-        """Publish a local file or directory; on a local disk it appears as a whole."""
+        """Publish a local file or directory; on a local disk it appears as a whole.
+
+        On an object store, what an interrupted call has sent is not sent again.
+        """
         full = self.full(path)
         if self.is_local:
             target = Path(full)
@@ -130,7 +134,7 @@ class Storage:
                 shutil.rmtree(target)
             partial.replace(target)
         else:
-            pafs.copy_files(str(local), full, destination_filesystem=self.filesystem)
+            transfers.send(self.filesystem, local, full)
 
     def adopt(self, local: Path, path: str) -> None:
         """As ``upload``, but the local directory is given away: on the same disk it is moved."""
@@ -190,7 +194,14 @@ class Storage:
         return read()
 
     def download(self, path: str, local: Path) -> Path:
-        """Copy a file or directory to a local path and return that path."""
+        """Copy a file or directory to a local path and return that path.
+
+        From an object store, what an interrupted call has fetched is not fetched again.
+
+        Raises:
+            NotFound: There is no such file.
+            Failure: A large file is not what was uploaded (``transfer_damaged``).
+        """
         local.parent.mkdir(parents=True, exist_ok=True)
         if not self.exists(path):
             raise NotFound(f"{self.uri_of(path)} does not exist.", code="file_not_found")
@@ -201,9 +212,7 @@ class Storage:
             else:
                 shutil.copy2(source, local)
         else:
-            if self.filesystem.get_file_info(self.full(path)).type == pafs.FileType.Directory:
-                local.mkdir(exist_ok=True)
-            pafs.copy_files(self.full(path), str(local), source_filesystem=self.filesystem)
+            transfers.fetch(self.filesystem, self.full(path), local)
         return local
 
     def delete(self, path: str) -> None:
