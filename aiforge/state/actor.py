@@ -39,6 +39,9 @@ T = TypeVar("T")
 
 NAME = "state"
 CALL_SECONDS = 30.0
+START_SECONDS = 120.0
+"""How long the actor may take to be there: on a busy machine its imports alone take half of it."""
+
 MOST_CALLS = 10_000
 """Calls that may be under way at once; each client of an event stream holds one."""
 
@@ -262,7 +265,7 @@ def start(settings: Settings) -> RayState:
     handover = logs.Handover(logs.Setup.of(settings, "state"), {})
     handle = actor.remote(settings.resolved_database_url, str(settings.home), handover)
     state = RayState(settings.namespace)
-    state.call_sync(events.latest)
+    replace(state, timeout=START_SECONDS).call_sync(events.latest)
     try:
         _await_lease(state)
     except Unavailable as error:
