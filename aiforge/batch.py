@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -19,9 +20,11 @@ from typing import BinaryIO, TypeVar
 
 from pydantic import ValidationError
 
+from aiforge import logs
 from aiforge.errors import AIForgeError, Failure, InvalidInput
+from aiforge.schemas.access import LOCAL, Origin
 from aiforge.schemas.batch import Recipe, RecipeSource
-from aiforge.schemas.common import Wire
+from aiforge.schemas.common import Wire, new_id
 from aiforge.schemas.datasets import DatasetDetail, DatasetStatus, GenerateRequest
 from aiforge.schemas.jobs import FineTuneRequest, Job, JobStatus
 from aiforge.schemas.sources import GitSourceRequest, Source, SourceStatus
@@ -36,6 +39,9 @@ T = TypeVar("T", bound=Wire)
 
 POLL_SECONDS = 5.0
 
+LONGEST_ID = 100
+"""Characters of a request's id, as of one that a client of the API chooses."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a recipe to its end; returns the exit code."""
@@ -44,13 +50,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path = parser.parse_args(arguments).recipe
     try:
         recipe = read_recipe(path)
-        services = _open_services(Settings())
-        job = asyncio.run(execute(services, recipe, lambda text: print(text, flush=True)))
+        begins = origin(path)
+        services = _open_services(Settings()).on_behalf(LOCAL, begins)
+        with logs.about(request=begins.request_id):
+            job = asyncio.run(execute(services, recipe, lambda text: print(text, flush=True)))
     except AIForgeError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 1
     print(f"{job.id} completed: {job.result}")
     return 0
+
+
+def origin(recipe: Path) -> Origin:
+    """What the runs of a recipe go back to: Ray's id of the submitted job, where it is one."""
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    submission = job.get("metadata", {}).get("job_submission_id")
+    return Origin(
+        principal=LOCAL.id,
+        principal_name=LOCAL.name,
+        action=f"batch {recipe}",
+        request_id=(submission or new_id("req"))[:LONGEST_ID],
+    )
 
 
 def read_recipe(path: Path) -> Recipe:

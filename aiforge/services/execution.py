@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from aiforge import logs
 from aiforge.errors import AIForgeError, Unavailable
+from aiforge.schemas.access import LOCAL, Origin
 from aiforge.schemas.datasets import DatasetStatus, GenerateRequest
 from aiforge.schemas.exports import ExportRequest, ExportStatus
 from aiforge.schemas.jobs import FineTuneRequest
@@ -53,8 +55,10 @@ class Executor:
         if execution.status in (ExecutionStatus.COMPLETED, ExecutionStatus.FAILED):
             return None
         steps = _STEPS[mission.recommended_action.type]
+        acting = Executor(self._services.on_behalf(LOCAL, _origin(mission)))
         try:
-            after = await steps[execution.step](self, mission, execution)
+            with logs.about(request=mission.id):
+                after = await steps[execution.step](acting, mission, execution)
         except Unavailable:
             raise
         except AIForgeError as error:
@@ -190,6 +194,16 @@ _STEPS: dict[str, dict[str | None, Step]] = {
     "rollback_model": {None: Executor._roll_back, "rolling back": Executor._done},
     "acknowledge": {None: Executor._acknowledge},
 }
+
+
+def _origin(mission: MissionDetail) -> Origin:
+    """What a mission begins goes back to it: in the audit trail, and in every line of its runs."""
+    return Origin(
+        principal="mission",
+        principal_name=_who(mission),
+        action=f"execute {mission.id}",
+        request_id=mission.id,
+    )
 
 
 def _who(mission: MissionDetail) -> str:

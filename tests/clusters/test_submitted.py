@@ -5,6 +5,7 @@ Run it by hand, it takes some minutes: ``pytest -m slow -s tests/clusters/test_s
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from machines import Machines
 
+from aiforge import logs
 from aiforge.client import AIForge
 from aiforge.settings import config_dir
 
@@ -67,7 +69,7 @@ def test_a_recipe_for_gpus_says_at_once_that_there_are_none(machines: Machines, 
 @pytest.mark.cluster
 @pytest.mark.timeout(900)
 def test_the_demo_is_a_job_like_any_other(machines: Machines) -> None:
-    _, output, _ = submit(machines, "demo", "--no-wait")
+    _, output, _ = submit(machines, "demo", "--no-wait", "--submission-id=nightly-7")
     assert "submitted successfully" in output
     with AIForge(machines.url) as forge:
         deadline = time.monotonic() + 600
@@ -80,6 +82,10 @@ def test_the_demo_is_a_job_like_any_other(machines: Machines) -> None:
     assert followed.returncode == 0
     with AIForge(machines.url) as forge:
         assert forge.jobs.get(listed[0].id).status == "completed"
+    lines = [json.loads(line) for line in (machines.home / logs.FILE).open()]
+    about = {line["component"] for line in lines if line.get("request") == "nightly-7"}
+    told(f"lines with the id of the submission: {sorted(about)}")
+    assert about == {"dispatcher", "driver", "train"}
     shown = machines.run("aiforge", "job", "list")
     told(f"$ aiforge job list\n{shown.stdout}")
     assert listed[0].id in shown.stdout

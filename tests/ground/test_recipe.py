@@ -34,3 +34,12 @@ def test_a_missing_file_exits_with_one_line(
     error = capsys.readouterr().err
     assert error.startswith("error: Cannot read")
     assert error.count("\n") == 1
+
+
+def test_a_submitted_job_gives_its_runs_its_own_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_hand = batch.origin(Path("demo.yaml"))
+    submitted = '{"metadata": {"job_submission_id": "nightly-7"}}'
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", submitted)
+
+    assert by_hand.request_id.startswith("req-")
+    assert batch.origin(Path("demo.yaml")).request_id == "nightly-7"

@@ -189,6 +189,25 @@ def test_approval_builds_trains_and_completes_each_once(
     assert done["model_id"].startswith("model-")
 
 
+def test_what_a_mission_begins_goes_back_to_it(
+    api: httpx.Client, world: World, approved: MissionDetail
+) -> None:
+    look(world)
+    world.finish(execution(world, approved)["dataset_id"])
+    look(world)
+    trained = execution(world, approved)["job_id"]
+    world.finish(trained)
+
+    call = world.services.state.call_sync
+    assert call(runs.get, trained).request_id == approved.id
+    validation = next(run for run in call(runs.waiting) if run.spec.get("jobId") == trained)
+    assert validation.request_id == approved.id
+    trail = api.get("/audit", params={"requestId": approved.id}).json()
+    assert {entry["action"] for entry in trail} == {f"execute {approved.id}"}
+    assert trained in {one for entry in trail for one in entry["resourceIds"]}
+    assert {entry["principalName"] for entry in trail} == {"local"}
+
+
 def test_a_step_that_was_taken_but_not_noted_is_not_taken_again(
     world: World, approved: MissionDetail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
