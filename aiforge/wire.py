@@ -59,14 +59,23 @@ def address(*identity: str) -> Path:
     Raises:
         OSError: The directory for it is not this user's alone.
     """
+    name = hashlib.sha256("\x00".join(identity).encode()).hexdigest()[:24]
+    return private_directory() / f"{name}.sock"
+
+
+def private_directory() -> Path:
+    """Where the platforms of one user on one machine find each other.
+
+    Raises:
+        OSError: It is not this user's alone.
+    """
     directory = Path(tempfile.gettempdir()) / f"aiforge-{os.getuid()}"
     directory.mkdir(mode=0o700, exist_ok=True)
     found = directory.lstat()
     is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
     if not is_own or found.st_mode & 0o077:
         raise PermissionError(f"{directory} is not a directory of this user alone; remove it.")
-    name = hashlib.sha256("\x00".join(identity).encode()).hexdigest()[:24]
-    return directory / f"{name}.sock"
+    return directory
 
 
 def listen(path: Path, handler: Handler) -> None:

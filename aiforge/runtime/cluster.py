@@ -22,6 +22,7 @@ from pathlib import Path
 import psutil
 from pydantic import BaseModel
 
+from aiforge import wire
 from aiforge.errors import Conflict, Failure, InvalidInput, Unavailable
 from aiforge.runtime import environments, haproxy, ports
 from aiforge.settings import Settings
@@ -202,7 +203,8 @@ def _launch(settings: Settings, dashboard_port: Callable[[Iterator[int]], int]) 
         *(f"--num-cpus={max(2, os.cpu_count() or 1)}", "--disable-usage-stats"),
     ]
     environment = environments.of_head(settings, info.dashboard)
-    environment |= haproxy.environment(directory, free)
+    replicas, lock = ports.reserve(wire.private_directory())
+    environment |= haproxy.environment(directory, free, replicas)
     environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": info.token_file}
     environment[CLUSTER_ID] = cluster_id
     with Path(info.log).open("wb") as log:
@@ -214,7 +216,10 @@ def _launch(settings: Settings, dashboard_port: Callable[[Iterator[int]], int]) 
             stderr=subprocess.STDOUT,
             start_new_session=True,
             cwd=settings.home,
+            # Its lock on the ports ends when it does.
+            pass_fds=(lock,),
         )
+    os.close(lock)
     info.pid = process.pid
     _write_private(info_file(settings), info.model_dump_json(indent=2))
     try:

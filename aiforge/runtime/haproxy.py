@@ -18,9 +18,16 @@ exec {binary} "$@"
 """
 
 
-def environment(directory: Path, ports: Iterator[int]) -> dict[str, str]:
-    """Ray Serve reads these when it is imported; they have to be set before the cluster starts."""
+def environment(directory: Path, ports: Iterator[int], replicas: range) -> dict[str, str]:
+    """Ray Serve reads these when it is imported; they have to be set before the cluster starts.
+
+    Args:
+        directory: For its files.
+        ports: For its figures.
+        replicas: Ports of what it sends requests to: the first half for HTTP, the other for gRPC.
+    """
     metrics, statistics = next(ports), next(ports)
+    middle = len(replicas) // 2
     return {
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(directory / "ha" / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(directory / "ha" / "admin.sock"),
@@ -28,6 +35,10 @@ def environment(directory: Path, ports: Iterator[int]) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(directory / "ha" / "server-state"),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(statistics),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas[0]),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(replicas[middle - 1]),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(replicas[middle]),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(replicas[-1]),
         **_haproxy(directory, metrics, statistics),
     }
 

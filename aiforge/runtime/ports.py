@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import random
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 from aiforge.errors import Conflict, Failure, InvalidInput
+
+_RANGES = range(20_000, 32_700, 100)
+"""Above the ports of Ray's workers, below those that the system gives to clients."""
 
 
 def require_free(host: str, port: int) -> None:
@@ -48,6 +54,31 @@ def free() -> Iterator[int]:
                 continue
         yield port
     raise Failure("No free port between 6400 and 9999.", code="no_free_port")
+
+
+def reserve(directory: Path) -> tuple[range, int]:
+    """A hundred ports for one cluster alone, and the descriptor of the lock that keeps them.
+
+    HAProxy goes on sending requests to a replica's port for a moment after the replica died. If
+    another platform's replica took the port then, it would carry out what was not meant for it.
+
+    Args:
+        directory: Of the locks; shared by all clusters that are to keep out of each other's way.
+
+    Raises:
+        Failure: All are taken.
+    """
+    for first in random.sample(_RANGES, len(_RANGES)):
+        path = directory / f"ports-{first}.lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            require_free("127.0.0.1", first)
+        except (BlockingIOError, Conflict):
+            os.close(descriptor)
+            continue
+        return range(first, first + _RANGES.step), descriptor
+    raise Failure("Every range of ports from 20000 to 32699 is taken.", code="no_free_port")
 
 
 def for_dashboard(free: Iterator[int]) -> int:

@@ -41,7 +41,7 @@ def test_the_binds_of_this_configuration_are_rays() -> None:
 
 
 def test_statistics_and_metrics_are_moved_to_loopback(tmp_path: Path) -> None:
-    environment = haproxy.environment(tmp_path, ports.free())
+    environment = haproxy.environment(tmp_path, ports.free(), range(20_000, 20_100))
     metrics = int(environment["RAY_SERVE_HAPROXY_METRICS_PORT"])
     statistics = int(environment["RAY_SERVE_HAPROXY_STATS_PORT"])
     binary = environment["RAY_SERVE_HAPROXY_BINARY_PATH"]
