@@ -105,7 +105,7 @@ class Platform:
         export = self.state.call_sync(
             exports.create, model.job_id, ExportRequest(quantization=quantization), NONE, lost
         )
-        self.finish_export(self.waiting_export().id, export.export_id, model_id)
+        self.finish_export(self.waiting_export().id, export.export_id)
         return export.export_id
 
     def waiting_export(self) -> Run:
@@ -113,9 +113,9 @@ class Platform:
         queue = self.state.call_sync(runs.waiting)
         return next(run for run in queue if run.kind is RunKind.EXPORT)
 
-    def finish_export(self, run_id: str, export_id: str, model_id: str) -> None:
-        # Each version is a file of its own digest.
-        content = self.gguf.read_bytes() + model_id.encode()
+    def finish_export(self, run_id: str, export_id: str) -> None:
+        # Each export is a file of its own digest.
+        content = self.gguf.read_bytes() + export_id.encode()
         path = f"{export_dir(export_id)}/model.gguf"
         self.services.storage.write_bytes(path, content)
         import hashlib

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from aiforge.errors import Conflict, InternalError
+from aiforge.errors import InternalError, Unavailable
 from aiforge.schemas.chat import (
     AnswerMessage,
     ChatChunk,
@@ -21,12 +22,14 @@ from aiforge.schemas.chat import (
     Usage,
 )
 from aiforge.schemas.models import Engine
+from aiforge.services import exported
 from aiforge.services.context import Services
 from aiforge.serving.chat import ChatOptions, ChatPiece
 from aiforge.state import answering, exports
 from aiforge.state.answering import Served
 
 TOP_K = 40
+RETRY_AFTER_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -182,11 +185,11 @@ async def _pieces(services: Services, conversation: Conversation) -> AsyncIterat
         export = await services.state.call(exports.newest, served.model.job_id)
         if export is None:
             model = served.model
-            raise Conflict(
-                f"{model.name} has no exported file to answer from; export it first: "
-                f"aiforge model export {model.id}, or POST /jobs/{model.job_id}/export.",
-                code="model_not_exported",
-                jobId=model.job_id,
+            await asyncio.to_thread(exported.require_under_way, services.state, model)
+            raise Unavailable(
+                f"{model.name} is being exported; ask again once that is done.",
+                code="export_under_way",
+                retryAfter=RETRY_AFTER_SECONDS,
             )
         pieces = services.engines.here(export, messages, options)
     last = None

@@ -16,7 +16,7 @@ from aiforge.client import AIForge, RetryPolicy
 from aiforge.runtime.drivers import Driver
 from aiforge.schemas.models import ModelStatus
 from aiforge.schemas.runs import RunStatus
-from aiforge.state import deployments, locks, models, outcomes, runs
+from aiforge.state import answering, deployments, exports, locks, models, outcomes, runs
 from aiforge.storage import dataset_dir, export_dir
 
 
@@ -100,13 +100,32 @@ def test_a_model_without_an_export_is_exported_first(
     assert platform.post(model_id, "deploy").json()["detail"]["code"] == "model_busy"
     assert platform.api.delete(f"/models/{model_id}").status_code == 409
     waiting = platform.waiting_export()
-    platform.finish_export(waiting.id, waiting.resource_id, model_id)
+    platform.finish_export(waiting.id, waiting.resource_id)
     run_id = begun.json()["runId"]
     ended = wait_for(lambda: platform.state.call_sync(runs.ended, run_id))
 
     assert ended.status is RunStatus.COMPLETED
     assert platform.status(model_id) == "ready"
     assert double.names
+
+
+def test_an_active_version_that_is_deployed_again_stays_the_active_one(
+    platform: Platform, double: OllamaDouble
+) -> None:
+    model_id = platform.train()
+    platform.export(model_id)
+    for action in ("deploy", "activate"):
+        assert platform.post(model_id, action).status_code == 200
+    (tag, latest) = sorted(double.names, key=lambda name: name.endswith(":latest"))
+    before = double.names[latest]
+    newest = platform.export(model_id, "q8_0")
+
+    assert platform.post(model_id, "deploy").status_code == 200
+
+    assert double.names[latest] == double.names[tag] != before
+    assert platform.status(model_id) == "active"
+    assert platform.state.call_sync(answering.served, model_id).digest == double.names[tag].digest
+    assert platform.state.call_sync(exports.get, newest).sha256 in double.names[tag].blob
 
 
 def test_an_export_that_failed_ends_the_deployment(platform: Platform) -> None:
@@ -347,7 +366,9 @@ def test_a_file_that_was_damaged_answers_nobody(alone: Platform) -> None:
     # What is said there works, though the model is served from the damaged file.
     made = alone.api.post(f"/jobs/{job_id}/export?wait=0", json={"quantization": "f16"}).json()
     assert made["exportId"] != export_id
-    alone.finish_export(alone.waiting_export().id, made["exportId"], model_id)
+    meanwhile = alone.ask(PROJECT)
+    assert (meanwhile.status_code, meanwhile.json()["detail"]["code"]) == (503, "export_under_way")
+    alone.finish_export(alone.waiting_export().id, made["exportId"])
     assert alone.ask(PROJECT).status_code == 200
     assert storage.names("exports") == [made["exportId"]]
 
@@ -431,7 +452,7 @@ def test_one_request_exports_and_deploys_that_very_export(
     running = export_and_deploy(platform, model_id, wait=0).json()
     assert (running["status"], running["stage"]) == ("running", "deploying")
 
-    platform.finish_export(platform.waiting_export().id, running["exportId"], model_id)
+    platform.finish_export(platform.waiting_export().id, running["exportId"])
     wait_for(lambda: platform.state.call_sync(models.get, model_id).deployed_at)
 
     done = export_and_deploy(platform, model_id).json()
@@ -448,7 +469,7 @@ def test_without_ollama_the_export_completes_and_stays(alone: Platform) -> None:
     job_id = alone.state.call_sync(models.get, model_id).job_id
     refused = export_and_deploy(alone, model_id, wait=0)
     export_id = refused.json()["detail"]["exportId"]
-    alone.finish_export(alone.waiting_export().id, export_id, model_id)
+    alone.finish_export(alone.waiting_export().id, export_id)
 
     refused = export_and_deploy(alone, model_id)
 
@@ -471,7 +492,7 @@ def test_an_export_can_deploy_and_the_first_model_becomes_active(
     done = platform.api.post(f"/jobs/{jobs_of[first]}/export", json=body)
     begun = platform.api.post(f"/jobs/{jobs_of[second]}/export?wait=0", json=body)
     waiting = platform.waiting_export()
-    platform.finish_export(waiting.id, waiting.resource_id, second)
+    platform.finish_export(waiting.id, waiting.resource_id)
     again = platform.api.post(f"/jobs/{jobs_of[second]}/export", json=body)
 
     assert (done.status_code, done.json()["status"]) == (200, "completed")

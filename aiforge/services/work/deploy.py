@@ -43,11 +43,11 @@ def execute(context: RunContext) -> dict[str, Any]:
         _require_still_active(context, spec)
         with Ollama(url) as server:
             _settle(context, server)
-            outcome = (
-                _deploy(context, server, trained)
-                if spec.action == "deploy"
-                else _activate(context, server, trained)
-            )
+            if spec.action == "deploy":
+                outcome = _deploy(context, server, trained)
+                _follow(context, server, trained.served, outcome)
+            else:
+                outcome = _activate(context, server, trained)
     _leave_card(context, served, outcome)
     return outcome.model_dump(mode="json", by_alias=False)
 
@@ -93,6 +93,13 @@ def _deploy(context: RunContext, server: Ollama, trained: _Trained) -> DeployOut
         answer=first.answer,
         facts={"serverUrl": server.url, "file": file.facts},
     )
+
+
+def _follow(context: RunContext, server: Ollama, served: Served, outcome: DeployOutcome) -> None:
+    """Have the project's name lead to what its active version was just deployed as."""
+    if served.model.status is ModelStatus.ACTIVE and outcome.digest is not None:
+        for name in deploy.settle(server, [(served.tag, served.latest, outcome.digest)]):
+            context.log(f"{name} is what was just deployed")
 
 
 def _activate(context: RunContext, server: Ollama, trained: _Trained) -> DeployOutcome:

@@ -69,15 +69,15 @@ def execute(context: RunContext) -> dict[str, Any]:
 def _add_served(
     context: RunContext, spec: ValidateSpec, measured: ValidationMetrics, policy: GatePolicy
 ) -> None:
-    """Latency through the serving engine as well, where the model is deployed already.
+    """Latency through the serving engine as well, where the model can be asked already.
 
     It stands beside the figure that the gate compares, which is of one engine for all models.
     """
     model = context.state.call_sync(models.of_job, spec.job_id)
     try:
-        served = latency_of(model, context.settings.ollama_url, policy.measure.latency)
+        served = latency_of(context, model, policy.measure.latency)
     except AIForgeError as error:
-        context.log(f"Latency was not measured through Ollama: {error.message}", "warning")
+        context.log(f"Latency was not measured as served: {error.message}", "warning")
         return
     if served is not None:
         measured.details.setdefault("latency", {})["served"] = served
