@@ -79,7 +79,8 @@ class ExportedFile:
 def is_whole(storage: Storage, export: Export) -> bool:
     """Whether the files of a completed export are there, each as long as it was.
 
-    Where a reader once found another content, whether their content is right too.
+    Where a reader found another content, whether their content is right too; if it is, the reader
+    was mistaken, and that is forgotten.
     """
     directory = export_dir(export.export_id)
     sizes = {path.rpartition("/")[2]: size for path, size, _ in storage.entries(directory)}
@@ -91,6 +92,7 @@ def is_whole(storage: Storage, export: Export) -> bool:
         with storage.open_input(f"{directory}/{file.name}") as stream:
             if _sha256(stream) != file.sha256:
                 return False
+    storage.delete(f"{directory}/{SUSPECTED_FILE}")
     return True
 
 

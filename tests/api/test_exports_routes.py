@@ -198,6 +198,7 @@ def test_what_was_lost_is_made_anew_when_it_is_asked_for_again(
     assert (again["status"] == "running") == is_made_anew
     assert api.get(f"/jobs/{job_id}/exports").headers["x-total-count"] == "1"
     assert storage.exists(export_dir(first)) != is_made_anew
+    assert not storage.exists(f"{export_dir(first)}/{SUSPECTED_FILE}")
     assert api.post(f"/jobs/{job_id}/export?wait=0", json={}).json() == again
 
 
