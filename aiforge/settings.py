@@ -222,8 +222,7 @@ class Settings(BaseSettings):
     def with_secrets(self) -> dict[str, Any]:
         """All values as JSON has them, the signing key among them: for the platform's own use."""
         key = self.jwt_secret and self.jwt_secret.get_secret_value()
-        own = {"home": str(self.home.resolve()), "jwt_secret": key}
-        return self.model_dump(mode="json") | own
+        return self.model_dump(mode="json") | {"jwt_secret": key}
 
     @property
     def signing_key(self) -> bytes | None:

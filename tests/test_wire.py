@@ -153,7 +153,7 @@ def test_a_directory_that_others_may_enter_is_not_used(
 
 
 def _write_for_ever(home: str, url: str) -> None:
-    actor.StateActor(url, home)
+    actor.Writer(url, home)
     signal.pause()
 
 
@@ -210,7 +210,7 @@ def test_a_writer_that_is_killed_loses_no_acknowledged_write_and_does_none_twice
 
 def test_an_error_of_the_state_arrives_as_itself(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'aiforge.db'}"
-    actor.StateActor(url, str(tmp_path))
+    actor.Writer(url, str(tmp_path))
     line = Line(wire.address("state", str(tmp_path), url))
     call = (name_of(jobs.cancel), ("job-none",), {}, RequestKey("one"), None)
     reply = asyncio.run(line.call(call))

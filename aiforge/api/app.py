@@ -26,7 +26,7 @@ from aiforge.services.context import Services
 from aiforge.services.engines import LlamaHere
 from aiforge.serving.chat import ChatOptions, ChatPiece, Message
 from aiforge.settings import Settings
-from aiforge.state import actor
+from aiforge.state import actor, ray_settings
 from aiforge.state.reader import Reader, ReadingState
 from aiforge.storage import Storage
 from aiforge.training.plan import Probe, TrainPlan
@@ -204,6 +204,7 @@ def deploy(arguments: dict[str, Any]) -> Application:
 
     settings = Settings(**arguments)
     startup.require_safe(settings)
+    ray_settings.publish(settings)
     actor.start(settings)
     dispatcher.start(settings)
     if settings.env != "development":

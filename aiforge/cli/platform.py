@@ -80,10 +80,10 @@ def up(
 
 
 def restart(cli: Cli, home: Home = None, port: Port = None) -> None:
-    """Take up an installed version, process by process; requests go on.
+    """Take up an installed version and changed settings, process by process; requests go on.
 
-    The API takes up changed settings too; state and dispatcher keep those of the start, as do
-    database, storage, address and port. Runs go on untouched.
+    Database, storage, address and port stay those of the start. Runs go on untouched, with the
+    settings that they were started with.
     """
     settings = local_settings(home, port)
     log_to_terminal(settings)

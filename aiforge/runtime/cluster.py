@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -75,7 +75,7 @@ def running(settings: Settings) -> ClusterInfo | None:
     return info if info and _is_head(info) else None
 
 
-FIXED = ("database_url", "database_url_file", "storage_uri", "host", "port", "namespace")
+FIXED = ("home", "database_url", "database_url_file", "storage_uri", "host", "port", "namespace")
 """Settings that a cluster's processes have from its start to its end."""
 
 
@@ -92,7 +92,15 @@ def require_same(settings: Settings) -> None:
             f"AI Forge is not running from {settings.home}; start it with `aiforge up`.",
             code="platform_not_running",
         )
-    started = psutil.Process(info.pid).environ()
+    require_equal(psutil.Process(info.pid).environ(), settings)
+
+
+def require_equal(started: Mapping[str, str], settings: Settings) -> None:
+    """Refuse settings that differ in ``FIXED`` from the variables of a start.
+
+    Raises:
+        Conflict: The message names those that do.
+    """
     wanted = environments.of_settings(settings)
     variables = [f"AIFORGE_{name.upper()}" for name in FIXED]
     if differing := [name for name in variables if started.get(name) != wanted.get(name)]:

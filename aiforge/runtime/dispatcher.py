@@ -28,7 +28,7 @@ from aiforge.services.overseer import Overseer
 from aiforge.services.sender import Sender
 from aiforge.services.work import WorkOf, work_of
 from aiforge.settings import Settings
-from aiforge.state import applied, events, lifecycles, outcomes, runs
+from aiforge.state import applied, events, lifecycles, outcomes, ray_settings, runs
 from aiforge.state.access import State
 from aiforge.state.actor import RayState
 from aiforge.state.schema import now
@@ -238,6 +238,7 @@ class DispatcherActor:
     """
 
     def __init__(self, settings: Settings, work_of: WorkOf) -> None:
+        settings = ray_settings.current(settings)
         logs.install(settings, "dispatcher")
         self._settings = settings
         self._work_of = work_of

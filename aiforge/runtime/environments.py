@@ -41,7 +41,7 @@ _QUIET = {
 
 def of_settings(settings: Settings) -> dict[str, str]:
     """The settings as variables, so that every process of the cluster has the same ones."""
-    values = settings.with_secrets()
+    values = settings.with_secrets() | {"home": str(settings.home.resolve())}
     return {
         f"AIFORGE_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
         for name, value in values.items()

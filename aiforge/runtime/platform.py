@@ -84,7 +84,8 @@ def restart(
 ) -> None:
     """Replace State, dispatcher and API replicas by the installed version while requests go on.
 
-    Runs are not touched. State and dispatcher come back within seconds, and writes wait for them;
+    They take up the settings too; drivers that start from then on get them. Runs that are under
+    way are not touched. State and dispatcher come back within seconds, and writes wait for them;
     an API replica stops when another one answers in its place.
 
     Raises:
@@ -100,11 +101,12 @@ def restart(
     from aiforge.state import actor
 
     try:
+        _publish(settings)
         progress("Restarting the state")
-        _renew(actor.NAME, settings)
+        renew(actor.NAME, settings)
         actor.start(settings)
         progress("Restarting the dispatcher")
-        _renew(dispatcher.NAME, settings)
+        renew(dispatcher.NAME, settings)
         dispatcher.start(settings)
         progress("Replacing the API's replicas")
         _serve(settings, application)
@@ -112,7 +114,20 @@ def restart(
         _disconnect()
 
 
-def _renew(name: str, settings: Settings) -> None:
+def _publish(settings: Settings) -> None:
+    """Have actors that start from now on work with these settings.
+
+    Raises:
+        Conflict: The platform that runs was started with another database, storage or address.
+    """
+    from aiforge.state import ray_settings
+
+    if before := ray_settings.published(settings.namespace):
+        cluster.require_equal(environments.of_settings(before), settings)
+    ray_settings.publish(settings)
+
+
+def renew(name: str, settings: Settings) -> None:
     """End the process of a detached actor; Ray starts it anew and repeats what was under way."""
     import ray
 
@@ -183,10 +198,12 @@ def open_services(settings: Settings) -> Services:
 
     from aiforge.runtime import dispatcher
     from aiforge.services.context import Services
-    from aiforge.state import actor
+    from aiforge.state import actor, ray_settings
     from aiforge.storage import Storage
     from aiforge.training.ray_prepare import probe_on_cluster
 
+    # A submitted job has the variables of the cluster's start.
+    settings = ray_settings.current(settings)
     state = actor.start(settings)
     dispatcher.start(settings)
     storage = Storage(settings.resolved_storage_uri)
@@ -222,6 +239,7 @@ def _deploy(
     from aiforge.state import actor
 
     progress("Opening the state")
+    _publish(settings)
     actor.start(settings)
     dispatcher.start(settings)
     if settings.env != "development":

@@ -27,7 +27,7 @@ from aiforge import logs, redaction, wire
 from aiforge.errors import AIForgeError, InternalError, Unavailable
 from aiforge.schemas.access import Origin
 from aiforge.settings import Settings
-from aiforge.state import events, leases
+from aiforge.state import events, leases, ray_settings
 from aiforge.state.access import Op, State
 from aiforge.state.leases import Lease
 from aiforge.state.ops import mode_of, name_of, resolve
@@ -49,7 +49,7 @@ _log = logging.getLogger(__name__)
 
 
 Call = tuple[str, tuple[Any, ...], dict[str, Any], RequestKey, Origin | None]
-"""The arguments of ``StateActor.call``."""
+"""The arguments of ``Writer.call``."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,15 @@ class Reply:
     error: AIForgeError | None = None
 
 
-class StateActor:
-    """Carries out the operations that its clients name."""
+class Writer:
+    """Carries out the operations that its clients name.
 
-    def __init__(self, database_url: str, home: str, handover: logs.Handover | None = None) -> None:
+    Args:
+        home: Of the platform; with the database it says where clients on this machine find it.
+    """
+
+    def __init__(self, database_url: str, home: str) -> None:
         redaction.install()
-        if handover is not None:
-            handover.take_up("state")
         self._store = Store(database_url, Lease(f"{socket.gethostname()}:{home}"))
         redaction.learn([make_url(database_url).password])
         threading.Thread(target=self._keep_lease, daemon=True).start()
@@ -125,6 +127,15 @@ class StateActor:
             return Reply(await carry_out(resolve(name)))
         except Exception as error:
             return _failed(name, error)
+
+
+class StateActor(Writer):
+    """The writer with what concerns its being an actor."""
+
+    def __init__(self, settings: Settings) -> None:
+        settings = ray_settings.current(settings)
+        logs.install(settings, "state")
+        super().__init__(settings.resolved_database_url, str(settings.home))
 
 
 def _failed(name: str, error: Exception) -> Reply:
@@ -262,8 +273,7 @@ def start(settings: Settings) -> RayState:
         max_task_retries=-1,
         max_concurrency=MOST_CALLS,
     )
-    handover = logs.Handover(logs.Setup.of(settings, "state"), {})
-    handle = actor.remote(settings.resolved_database_url, str(settings.home), handover)
+    handle = actor.remote(settings)
     state = RayState(settings.namespace)
     replace(state, timeout=START_SECONDS).call_sync(events.latest)
     try:

@@ -244,6 +244,31 @@ def test_killing_the_state_loses_nothing_acknowledged(platform: Platform) -> Non
         platform.state.call_sync(outcomes.cancel, run.id)
 
 
+def test_a_restart_takes_up_changed_settings(platform: Platform) -> None:
+    from aiforge.runtime import dispatcher
+    from aiforge.runtime.platform import renew
+    from aiforge.state import actor, ray_settings
+
+    running = platform.submit("patient")
+    process = platform.at_work(running)
+    before = platform.submit("telling")
+    assert platform.ended(before).status is RunStatus.COMPLETED
+    changed = platform.settings.model_copy(update={"sync_seconds": 4321.0, "log_level": "warning"})
+
+    ray_settings.publish(changed)
+    for name in (actor.NAME, dispatcher.NAME):
+        renew(name, changed)
+    after = platform.submit("telling")
+
+    assert platform.ended(after).status is RunStatus.COMPLETED
+    assert "syncs every None s" in platform.log(before)
+    assert "syncs every 4321.0 s" in platform.log(after)
+    platform.release(running)
+    kept = platform.ended(running)
+    assert (kept.status, kept.attempt) == (RunStatus.COMPLETED, 1)
+    assert platform.log(running)[0].endswith(f"process {process}")
+
+
 def test_a_driver_outlives_the_state(platform: Platform) -> None:
     run_id = platform.submit("patient")
     platform.at_work(run_id)

@@ -48,6 +48,12 @@ def patient(context: RunContext) -> dict[str, Any]:
     return OUTCOME
 
 
+def telling(context: RunContext) -> dict[str, Any]:
+    """Say which settings it was given."""
+    context.log(f"syncs every {context.settings.sync_seconds} s")
+    return OUTCOME
+
+
 def blocking(context: RunContext) -> dict[str, Any]:
     """Only a callback can end this, as it is with Ray Train's controller."""
     mark = context.settings.home / f"{context.run.id}.aborted"
@@ -101,6 +107,7 @@ WORKS: dict[str, Callable[[RunContext], dict[str, Any]]] = {
     for work in (
         brief,
         patient,
+        telling,
         blocking,
         stubborn,
         refusing,
