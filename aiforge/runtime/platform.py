@@ -241,11 +241,14 @@ def _deploy(
     progress("Opening the state")
     _publish(settings)
     actor.start(settings)
-    dispatcher.start(settings)
     if settings.env != "development":
         limiter.start(settings)
     progress("Starting the API")
     _serve(settings, application)
+    # Last, since it begins at once with what was running before: what that starts would take the
+    # processors from the API, and nobody could see it or cancel it.
+    progress("Taking up what was running")
+    dispatcher.start(settings)
 
 
 def _serve(settings: Settings, application: Callable[[Settings], Application]) -> None:

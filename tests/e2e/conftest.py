@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Iterator
 
 import pytest
-from harness import RECIPE, Demonstrated, Platform, aiforge, free_port
+from harness import RECIPE, Demonstrated, Platform, aiforge, free_port, on_terminal
 from prose import NOUNS, module
 
 from aiforge.runtime import cluster
@@ -20,9 +19,8 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     home, port = tmp_path_factory.mktemp("platform") / "home", free_port()
     # A development platform may read below the directory that it is started in.
     below = tmp_path_factory.getbasetemp()
-    done = aiforge("up", "--detach", "--json", home=home, port=port, cwd=below)
-    assert done.returncode == 0, done.stderr
-    yield Platform(home, port, json.loads(done.stdout))
+    up, shown = on_terminal("up", "--detach", home=home, port=port, cwd=below)
+    yield Platform(home, port, up, shown)
     info = cluster.read_info(Settings(home=home, port=port))
     assert info is not None
     assert aiforge("down", home=home, port=port).returncode == 0
@@ -43,7 +41,6 @@ def demonstrated(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -
     for command in (("init", "-q", "-b", "main"), ("add", "-A"), ("commit", "-q", "-m", "first")):
         subprocess.run([*git, *command], cwd=repository, check=True)
     recipe.write_text(RECIPE)
-    asked = ("demo", "--recipe", str(recipe), "--source", str(repository), "--json")
-    done = platform.run(*asked)
-    assert done.returncode == 0, done.stderr
-    return Demonstrated(asked, json.loads(done.stdout))
+    asked = ("demo", "--recipe", str(recipe), "--source", str(repository))
+    story, shown = on_terminal(*asked, home=platform.home, port=platform.port)
+    return Demonstrated((*asked, "--json"), story, shown)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pty
 import socket
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +41,8 @@ class Platform:
     home: Path
     port: int
     up: dict[str, Any]
+    shown: str = ""
+    """What ``aiforge up`` showed on a terminal beside its JSON."""
 
     @property
     def url(self) -> str:
@@ -54,23 +60,59 @@ def aiforge(
     *arguments: str, home: Path, port: int, timeout: float = 280, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own."""
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "DS_"))
-    }
-    environment |= {
-        "AIFORGE_HOME": str(home),
-        "AIFORGE_PORT": str(port),
-        "AIFORGE_URL": f"http://127.0.0.1:{port}",
-    }
     return subprocess.run(
         [sys.executable, "-m", "aiforge.cli", *arguments],
-        env=environment,
+        env=environment(home, port),
         capture_output=True,
         text=True,
         timeout=timeout,
         cwd=cwd or home.parent,
         check=False,
     )
+
+
+def environment(home: Path, port: int) -> dict[str, str]:
+    """The variables with which a user runs commands about one platform."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "DS_"))
+    }
+    return kept | {
+        "AIFORGE_HOME": str(home),
+        "AIFORGE_PORT": str(port),
+        "AIFORGE_URL": f"http://127.0.0.1:{port}",
+    }
+
+
+def on_terminal(
+    *arguments: str, home: Path, port: int, cwd: Path | None = None
+) -> tuple[dict[str, Any], str]:
+    """Run a command whose stderr is a terminal; the JSON that it printed, and what was shown."""
+    ours, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aiforge.cli", *arguments, "--json"],
+        env=environment(home, port),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        cwd=cwd or home.parent,
+    )
+    os.close(terminal)
+    shown = bytearray()
+
+    def read() -> None:
+        # Linux ends a terminal that nobody holds any more with an error.
+        with suppress(OSError):
+            while piece := os.read(ours, 65536):
+                shown.extend(piece)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    printed, _ = process.communicate()
+    reader.join()
+    os.close(ours)
+    text = shown.decode(errors="replace")
+    assert process.returncode == 0, text
+    return json.loads(printed), text
 
 
 def free_port() -> int:
@@ -86,3 +128,5 @@ class Demonstrated:
 
     command: tuple[str, ...]
     story: dict[str, Any]
+    shown: str
+    """What was shown on a terminal meanwhile."""

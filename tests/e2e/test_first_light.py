@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -45,6 +46,23 @@ def test_demo_goes_from_repository_to_answering_model_and_reuses_it(
     assert (again["jobId"], again["modelId"]) == (story["jobId"], story["modelId"])
     assert again["answer"] == story["answer"]
     assert seconds < sum(story["seconds"].values())
+
+
+FOREIGN = re.compile(r"pid=\d|warning|\binfo\b|\bray\b|traceback|site-packages|\{\"", re.IGNORECASE)
+"""What a line of Ray, of a library, or of a log looks like."""
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(400)
+def test_a_terminal_shows_progress_and_no_line_of_ray(
+    platform: Platform, demonstrated: Demonstrated
+) -> None:
+    for shown, promised in ((platform.shown, "Starting"), (demonstrated.shown, "Training")):
+        lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown))
+        assert promised in shown
+        # The one word on Ray that is ours, while its cluster starts.
+        lines = [line for line in lines if "Starting a local Ray cluster" not in line]
+        assert [line for line in lines if FOREIGN.search(line)] == []
 
 
 def _one_request_from_api_to_workers(platform: Platform, job_id: str) -> None:
