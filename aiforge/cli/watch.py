@@ -64,11 +64,13 @@ async def _load(cli: Cli) -> Board:
 
 async def _live(cli: Cli) -> None:
     from rich.live import Live
+    from rich.text import Text
 
     from aiforge.cli import board
     from aiforge.client import AsyncAIForge
 
-    with Live(console=cli.console, refresh_per_second=4) as live:
+    connecting = Text(f"Connecting to {cli.url} …", style="dim")
+    with Live(connecting, console=cli.console, refresh_per_second=4) as live:
         async with AsyncAIForge(cli.url) as forge:
             await board.watch(forge, lambda found: live.update(view(found)))
 
