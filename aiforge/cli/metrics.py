@@ -137,7 +137,9 @@ def _figure(value: float, unit: str) -> str:
     if unit == "percentunit":
         return f"{value:.1%}"
     if unit == "s":
-        return duration(value) if value >= 10 else f"{value * 1000:,.3g} ms"
+        if value >= 10:
+            return duration(value)
+        return f"{value:.3g} s" if value >= 1 else f"{value * 1000:.3g} ms"
     return f"{value:,.4g}" + ("/s" if unit == "reqps" else "")
 
 

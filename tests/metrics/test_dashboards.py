@@ -158,3 +158,12 @@ def test_without_the_program_the_remedy_is_named(
 def test_a_taken_port_is_refused(tmp_path: Path, scraped: str) -> None:
     with pytest.raises(Conflict, match="in use"):
         prometheus.start(Settings(home=tmp_path), int(scraped.rpartition(":")[2]))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.0033, "3.3 ms"), (6.2, "6.2 s"), (76.0, "1:16 min")]
+)
+def test_a_time_is_shown_in_a_unit_that_fits_it(seconds: float, shown: str) -> None:
+    from aiforge.cli.metrics import _figure
+
+    assert _figure(seconds, "s") == shown
