@@ -67,6 +67,12 @@ class Bm25:
         return [place for _, place in found[:most]]
 
     @cached_property
+    def bounds(self) -> list[int]:
+        """``starts`` as plain numbers."""
+        found: list[int] = self.starts.tolist()
+        return found
+
+    @cached_property
     def places(self) -> dict[int, tuple[int, int]]:
         """For each term, how many documents hold it, and its place."""
         held = np.diff(self.starts).tolist()
@@ -82,18 +88,15 @@ class Bm25:
         places = self.rarest(query, most_terms)
         if not places:
             return np.zeros(0, np.int32), np.zeros(self.size, np.float32)
-        starts = self.starts
-        ranges = [slice(starts[place], starts[place + 1]) for place in places]
+        ranges = [slice(*self.bounds[place : place + 2]) for place in places]
         documents = np.concatenate([self.documents[part] for part in ranges])
         weights = np.concatenate([self.weights[part] for part in ranges])
         scores = np.bincount(documents, weights, minlength=self.size).astype(np.float32)
-        bound = np.float32(0)
-        if len(documents) > 4 * count:
-            # The scores of all postings, repeated ones among them: no lower than the true bound.
-            repeated = scores[documents]
-            place = len(repeated) - min(len(repeated), len(places) * count)
-            bound = np.partition(repeated, place)[place]
-        found = np.flatnonzero((scores >= bound) & (scores > 0)).astype(np.int32)
+        found = np.flatnonzero(scores > 0).astype(np.int32)
+        reached = scores[found]
+        if len(found) > count:
+            least = np.partition(reached, len(found) - count)[len(found) - count]
+            found = found[reached >= least]
         order = np.lexsort((found, -scores[found]))[:count]
         return found[order], scores
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -230,7 +231,11 @@ class Draft:
 def rows_table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     """Rows as a table; keys that a row lacks become null."""
     listed = list(rows)
-    columns = [[row.get(name) for row in listed] for name in schema.names]
+    try:
+        found = list(zip(*map(itemgetter(*schema.names), listed), strict=True))
+    except KeyError:
+        found = [tuple(row.get(name) for row in listed) for name in schema.names]
+    columns = found or [()] * len(schema)
     return pa.table(
         [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)],
         schema=schema,
