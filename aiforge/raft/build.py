@@ -29,6 +29,10 @@ from aiforge.storage import Storage, build_dir, dataset_dir
 
 __all__ = ["Build", "BuildResult", "Progress", "SnapshotRef"]
 
+# Blocks of 4 MB: seconds of work to split, and milliseconds to ask about.
+_CHUNKED_AT_ONCE = 8
+_DRAFTED_AT_ONCE = 256
+
 Progress = Callable[[float, str, int], None]
 """Called with a fraction from 0 to 1, the stage, and the examples so far.
 
@@ -123,7 +127,7 @@ class Build:
         task = ChunkTask(self.storage.uri, self.tokenizer_json, self.config)
         survey = Survey()
         done = 0
-        tables = self.map(chunk_block, plan.blocks, task)
+        tables = self.map(chunk_block, plan.blocks, task, at_once=_CHUNKED_AT_ONCE)
         for block, table in zip(plan.blocks, tables, strict=True):
             survey.add(block, table)
             done += block.file_count
@@ -147,7 +151,7 @@ class Build:
     def _select(self, survey: Survey, clusters: NDArray[np.int64], extras: Extras) -> Selection:
         task = DraftTask(self.storage.uri, survey.census(), self.config.seed, extras)
         tables = []
-        for table in self.map(draft_block, survey.blocks, task):
+        for table in self.map(draft_block, survey.blocks, task, at_once=_DRAFTED_AT_ONCE):
             tables.append(table)
             share = len(tables) / len(survey.blocks)
             self.progress(0.6 + 0.05 * share, "finding questions", 0)

@@ -56,13 +56,17 @@ class Mapper(Protocol):
         function: Callable[[Item, Shared], pa.Table],
         items: Sequence[Item],
         shared: Shared,
+        at_once: int = 1,
     ) -> Iterator[pa.Table]:
-        """One table of each item."""
+        """One table of each item; ``at_once`` is how many one process may be given together."""
         ...
 
 
 def map_here(
-    function: Callable[[Item, Shared], pa.Table], items: Sequence[Item], shared: Shared
+    function: Callable[[Item, Shared], pa.Table],
+    items: Sequence[Item],
+    shared: Shared,
+    at_once: int = 1,
 ) -> Iterator[pa.Table]:
     """The ``Mapper`` of a plain process."""
     for item in items:

@@ -24,10 +24,14 @@ Shared = tuple[ChunkTask, str, str]
 
 
 def chunk_or_die(block: Block, shared: Shared) -> pa.Table:
-    """Chunk a block and leave a note of it; the worker that is first at one of them is killed."""
+    """Chunk a block and leave a note of it; the worker that is first at one of them is killed.
+
+    A block that is finished is only read again, which is not worth a note.
+    """
     task, notes, victim = shared
     name = block.path.rpartition("/")[2]
-    (Path(notes) / f"{name}.{os.getpid()}").touch()
+    if not Storage(task.storage_uri).exists(block.pack):
+        (Path(notes) / f"{name}.{os.getpid()}").touch()
     if name == victim and len(list(Path(notes).glob(f"{name}.*"))) == 1:
         from aiforge.raft import stages
 
@@ -60,12 +64,15 @@ def test_a_killed_worker_costs_one_block(
     blocks: list[str] = []
 
     def map_deadly(
-        function: Callable[[Any, Any], pa.Table], items: Sequence[Any], shared: Any
+        function: Callable[[Any, Any], pa.Table],
+        items: Sequence[Any],
+        shared: Any,
+        at_once: int = 1,
     ) -> Iterator[pa.Table]:
         if function is not chunk_block:
-            return map_on_cluster(function, items, shared)
+            return map_on_cluster(function, items, shared, at_once)
         blocks.extend(item.path.rpartition("/")[2] for item in items)
-        return map_on_cluster(chunk_or_die, items, (shared, str(notes), blocks[1]))
+        return map_on_cluster(chunk_or_die, items, (shared, str(notes), blocks[1]), at_once)
 
     with _quiet_and_ordered():
         build = Build(
