@@ -13,6 +13,8 @@ import math
 import os
 import shutil
 import uuid
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,6 +98,28 @@ def find(directory: Path) -> Path | None:
     """Where the checkpoint of a directory is, if there is one."""
     places = (directory, _previous(directory))
     return next((place for place in places if (place / META).exists()), None)
+
+
+class Writer:
+    """Writes checkpoints beside the training in one thread, at most one at a time.
+
+    What a write holds must not change any more: the caller hands over copies.
+    """
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._pending: Future[None] | None = None
+
+    def begin(self, write: Callable[[], None]) -> None:
+        """Start a write after the one before it; raises what that one has raised."""
+        self.wait()
+        self._pending = self._pool.submit(write)
+
+    def wait(self) -> None:
+        """Return when nothing is in flight; raises what the last write has raised, once."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
 
 
 def load(directory: Path, expected: dict[str, Any] | None = None) -> TrainState:

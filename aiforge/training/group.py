@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from aiforge.training import checkpoint
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +37,7 @@ class GroupSession:
         self.rank, self.world, self.local_world = rank, world, local_world
         self.device = device
         self.directory = directory
+        self._writer = checkpoint.Writer()
 
     def gather(self, value: Any) -> list[Any]:
         """Every worker's value, in the order of ranks."""
@@ -63,13 +67,13 @@ class GroupSession:
     @contextmanager
     def restore(self) -> Iterator[Path | None]:
         """The checkpoint that ``keep`` wrote last."""
-        from aiforge.training import checkpoint
-
         yield checkpoint.find(self.directory) and self.directory
 
     def keep(self, state: TrainState | None, step: int) -> None:
         """Replace the checkpoint."""
-        from aiforge.training import checkpoint
-
         if state is not None:
-            checkpoint.save(state, self.directory)
+            self._writer.begin(partial(checkpoint.save, state, self.directory))
+
+    def settle(self) -> None:
+        """Wait until the checkpoint is written."""
+        self._writer.wait()

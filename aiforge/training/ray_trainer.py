@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,14 @@ import ray.train
 from ray.train import (
     Checkpoint,
     CheckpointConfig,
+    CheckpointUploadMode,
     FailureConfig,
     LoggingConfig,
     RunConfig,
     ScalingConfig,
 )
 from ray.train.torch import TorchConfig
+from ray.train.v2._internal.execution.context import get_train_context
 from ray.train.v2.api.exceptions import TrainingFailedError
 
 from aiforge import logs
@@ -124,6 +128,7 @@ class _RaySession(GroupSession):
             get_device(),
             Path(),
         )
+        self._failure: Exception | None = None
 
     @contextmanager
     def restore(self) -> Iterator[Path | None]:
@@ -136,17 +141,43 @@ class _RaySession(GroupSession):
             yield Path(directory)
 
     def keep(self, state: Any, step: int) -> None:
-        """Upload a checkpoint; one whose upload was not noticed never gets mixed with another."""
+        """Upload a checkpoint; one whose upload was not noticed never gets mixed with another.
+
+        Ray's thread for uploads writes it as well, and tells the controller when it is there.
+        The one before is known to the controller by then: a death costs two periods at most.
+        """
+        self.settle()
+        get_train_context().get_result_queue().join()
+        name = f"step-{step:08d}-{uuid.uuid4().hex[:8]}"
+        scratch = None if state is None else Checkpoint.from_directory(tempfile.mkdtemp())
+        ray.train.report(
+            {"step": step},
+            checkpoint=scratch,
+            checkpoint_dir_name=name,
+            checkpoint_upload_mode=CheckpointUploadMode.ASYNC,
+            checkpoint_upload_fn=partial(self._upload, state),
+        )
+
+    def _upload(self, state: Any, scratch: Checkpoint, name: str) -> Checkpoint:
         from aiforge.training import checkpoint
 
-        name = f"step-{step:08d}-{uuid.uuid4().hex[:8]}"
-        with tempfile.TemporaryDirectory() as scratch:
-            kept = None
-            if state is not None:
-                directory = Path(scratch) / "checkpoint"
-                checkpoint.save(state, directory)
-                kept = Checkpoint.from_directory(directory)
-            ray.train.report({"step": step}, checkpoint=kept, checkpoint_dir_name=name)
+        try:
+            checkpoint.save(state, Path(scratch.path))
+            kept = get_train_context().get_storage().persist_current_checkpoint(scratch, name)
+        except Exception as error:
+            self._failure = error
+            raise
+        finally:
+            shutil.rmtree(scratch.path, ignore_errors=True)
+        self._failure = None
+        return kept
+
+    def settle(self) -> None:
+        """Wait until the checkpoint is uploaded."""
+        # Ray has one such thread, so what is put behind an upload runs when that is over.
+        get_train_context().checkpoint_upload_threadpool.submit(int).result()
+        if self._failure is not None:
+            raise self._failure
 
 
 def _run_config(plan: TrainPlan, storage: Storage) -> RunConfig:

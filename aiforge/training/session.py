@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,7 +39,26 @@ class Session(Protocol):
         """The newest checkpoint as a local directory; ``None`` at the first start."""
 
     def keep(self, state: TrainState | None, step: int) -> None:
-        """Keep a checkpoint; all workers call, rank 0 brings the state."""
+        """Begin to keep a checkpoint; all workers call, rank 0 brings a state that stays as it is.
+
+        It is written while training goes on. The one before is waited for first, and what kept
+        that one from being written is raised.
+        """
+
+    def settle(self) -> None:
+        """Wait until no checkpoint is being written; raise what kept the last one from it."""
+
+
+@contextmanager
+def settling(session: Session) -> Iterator[None]:
+    """Leave no checkpoint half written; what ended the training counts before what a write says."""
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):
+            session.settle()
+        raise
+    session.settle()
 
 
 class LocalSession:
@@ -51,6 +71,7 @@ class LocalSession:
     def __init__(self, directory: Path, device: torch.device | None = None) -> None:
         self.directory = directory
         self.device = device or torch.device("cpu")
+        self._writer = checkpoint.Writer()
 
     def gather(self, value: Any) -> list[Any]:
         """The value itself."""
@@ -72,4 +93,8 @@ class LocalSession:
     def keep(self, state: TrainState | None, step: int) -> None:
         """Replace the checkpoint."""
         assert state is not None
-        checkpoint.save(state, self.directory)
+        self._writer.begin(partial(checkpoint.save, state, self.directory))
+
+    def settle(self) -> None:
+        """Wait until the checkpoint is written."""
+        self._writer.wait()

@@ -30,7 +30,7 @@ from aiforge.training.plan import Reporter, TrainPlan, TrainResult
 from aiforge.training.prepare import Prepared
 from aiforge.training.publication import publish
 from aiforge.training.schedule import Schedule
-from aiforge.training.session import Session
+from aiforge.training.session import Session, settling
 from aiforge.training.watch import Watchdog, is_out_of_memory, out_of_memory
 
 BETAS = (0.9, 0.999)
@@ -76,15 +76,16 @@ def _run(
     start = job.resume()
     if report:
         report.log(_describe(plan, assembled, data, session, start))
-    looped = train(
-        engine,
-        data,
-        job.loop_config(),
-        Hooks(job.on_point, job.on_checkpoint, job.on_best, on_phase=watchdog.at),
-        start=start,
-        validation=validation if len(validation) else None,
-        early=job.early,
-    )
+    with settling(session):
+        looped = train(
+            engine,
+            data,
+            job.loop_config(),
+            Hooks(job.on_point, job.on_checkpoint, job.on_best, on_phase=watchdog.at),
+            start=start,
+            validation=validation if len(validation) else None,
+            early=job.early,
+        )
     job.take_best(looped.steps)
     watchdog.at(looped.steps, "publishing")
     if report:
