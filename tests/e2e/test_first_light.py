@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -75,6 +77,60 @@ def _one_request_from_api_to_workers(platform: Platform, job_id: str) -> None:
     assert workers == {0, 1}
     assert components == {"api", "dispatcher", "driver", "train"}
     assert [entry["action"] for entry in audited] == ["POST /v1/fine-tune"]
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(400)
+def test_llama_cpp_answers_in_a_replica_of_its_own(
+    platform: Platform, demonstrated: Demonstrated
+) -> None:
+    """Answers, refusals and clients that leave pass from one replica to the other and back."""
+    asked = {"model": demonstrated.story["modelId"], "seed": 1}
+
+    def body(text: str, most: int, **more: Any) -> dict[str, Any]:
+        return asked | {"messages": [{"role": "user", "content": text}], "max_tokens": most} | more
+
+    with httpx.Client(base_url=platform.url, timeout=180) as api:
+        path = "/v1/chat/completions"
+        answer = api.post(path, json=body("Hello?", 8, temperature=0))
+        refused = api.post(path, json=body("Hello? " * 9000, 8))
+        with api.stream("POST", path, json=body("Hello?", 400, stream=True)) as left:
+            assert next(left.iter_lines()).startswith("data: ")
+        again = api.post(path, json=body("Hello?", 8, temperature=0))
+
+    assert answer.status_code == 200, answer.text
+    assert 0 < answer.json()["usage"]["completion_tokens"] <= 8
+    assert (refused.status_code, refused.json()["detail"]["code"]) == (400, "prompt_too_long")
+    # Whoever left keeps nobody waiting for the rest of the answer.
+    assert again.json()["choices"] == answer.json()["choices"]
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(400)
+def test_an_export_is_cancelled_and_leaves_nothing(
+    platform: Platform, demonstrated: Demonstrated
+) -> None:
+    job_id = demonstrated.story["jobId"]
+    storage = platform.home / "storage"
+    with httpx.Client(base_url=platform.url, timeout=60) as api:
+        begun = api.post(f"/jobs/{job_id}/export?wait=0", json={"quantization": "q2_k"}).json()
+        path = f"/jobs/{job_id}/exports/{begun['exportId']}"
+
+        def until(wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+            deadline = time.monotonic() + 120
+            while not wanted(found := api.get(path).json()):
+                assert time.monotonic() < deadline, found
+                time.sleep(0.05)
+            return found
+
+        until(lambda export: export["stage"] is not None)
+        done = api.post(f"{path}/cancel")
+        ended = until(lambda export: export["status"] != "running")
+
+    assert done.status_code == 200, done.text
+    assert (ended["status"], ended["errorCode"]) == ("failed", "cancelled")
+    assert not (storage / "exports" / begun["exportId"]).exists()
+    assert list((storage / "work").iterdir()) == []
 
 
 @pytest.mark.cluster
