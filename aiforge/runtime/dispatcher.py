@@ -7,9 +7,11 @@ any moment. Between two passes it sleeps until something happens.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import threading
 import time
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -178,6 +180,7 @@ class Dispatcher:
             active = await self._state.call(runs.active)
             await self._drivers.sweep({(run.id, run.attempt) for run in active})
             logs.rotate(self._settings.home)
+            _give_memory_back()
         if time.monotonic() >= self._purge_due:
             self._purge_due = time.monotonic() + PURGE_SECONDS
             await self._state.call(applied.purge)
@@ -229,6 +232,15 @@ class Dispatcher:
             poll, self._poll = self._poll, None
             if found := poll.result():
                 self._seen = found[-1].sequence
+
+
+def _give_memory_back() -> None:
+    """Return to the system what Ray has freed: 50 kB, and more on a busy machine, for each driver.
+
+    glibc keeps it, since it lies below what Ray goes on needing.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class DispatcherActor:
