@@ -36,14 +36,20 @@ def ray_cluster() -> Iterator[None]:
     import ray
 
     directory = tempfile.mkdtemp(prefix="aift", dir="/tmp")
-    ray.init(
-        address="local",
-        num_cpus=4,
-        namespace="aiforge-tests",
-        include_dashboard=True,
-        log_to_driver=False,
-        _temp_dir=directory,
-    )
+    options = {
+        "address": "local",
+        "num_cpus": 4,
+        "namespace": "aiforge-tests",
+        "include_dashboard": True,
+        "log_to_driver": False,
+        "_temp_dir": directory,
+    }
+    try:
+        ray.init(**options)
+    except Exception:
+        # Ray gives its daemon half a minute, which a busy machine may exceed the first time.
+        ray.shutdown()
+        ray.init(**options)
     yield
     ray.shutdown()
     shutil.rmtree(directory, ignore_errors=True)

@@ -24,10 +24,12 @@ def environment(directory: Path, ports: Iterator[int], replicas: range) -> dict[
     Args:
         directory: For its files.
         ports: For its figures.
-        replicas: Ports of what it sends requests to: the first half for HTTP, the other for gRPC.
+        replicas: Ports of what it sends requests to, replicas and the proxy that stands in for
+            them: the first half for HTTP, the other for gRPC.
     """
     metrics, statistics = next(ports), next(ports)
-    middle = len(replicas) // 2
+    half = len(replicas) // 2
+    http, grpc = replicas[:half], replicas[half:]
     return {
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(directory / "ha" / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(directory / "ha" / "admin.sock"),
@@ -35,10 +37,12 @@ def environment(directory: Path, ports: Iterator[int], replicas: range) -> dict[
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(directory / "ha" / "server-state"),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(statistics),
-        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas[0]),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(replicas[middle - 1]),
-        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(replicas[middle]),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(replicas[-1]),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(http[0]),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(http[-2]),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(http[-1]),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(grpc[0]),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(grpc[-2]),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(grpc[-1]),
         **_haproxy(directory, metrics, statistics),
     }
 

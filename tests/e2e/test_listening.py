@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from ipaddress import ip_address
+from pathlib import Path
 
 import httpx
 import psutil
@@ -36,6 +38,24 @@ def test_every_port_of_a_local_platform_is_on_loopback(platform: Platform) -> No
     assert {"gcs_server", "raylet", "haproxy"} <= {name for name, _ in listening.values()}
     outside = [name for name, address in listening.values() if not ip_address(address).is_loopback]
     assert outside == []
+
+
+@pytest.mark.cluster
+def test_what_haproxy_sends_requests_to_is_this_platform_alone(platform: Platform) -> None:
+    """Ray has one port for all clusters' stand-in proxies, and begins with one for all replicas."""
+    info = cluster.running(platform.settings)
+    assert info is not None
+    found = cluster.processes_of(info.id)
+    (haproxy,) = [each for each in found if each.name() == "haproxy"]
+    path = haproxy.cmdline()[haproxy.cmdline().index("-f") + 1]
+    servers = re.findall(r"^ *server \S+ 127\.0\.0\.1:(\d+)", Path(path).read_text(), re.MULTILINE)
+
+    reserved = range(20_000, 32_700)
+    listening = addresses(platform)
+
+    assert len(servers) >= 2
+    assert all(int(port) in reserved and int(port) in listening for port in servers)
+    assert len({int(port) // 100 for port in servers}) == 1
 
 
 @pytest.mark.cluster

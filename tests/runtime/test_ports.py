@@ -55,8 +55,11 @@ def test_a_range_that_another_user_has_is_left_alone(
 def test_replicas_have_the_ports_of_their_cluster(tmp_path: Path) -> None:
     environment = haproxy.environment(tmp_path, ports.free(), range(20_300, 20_400))
     bounds = [
-        int(environment[f"RAY_SERVE_DIRECT_INGRESS_{name}_PORT"])
-        for name in ("MIN_HTTP", "MAX_HTTP", "MIN_GRPC", "MAX_GRPC")
+        int(environment[f"RAY_SERVE_{name}_PORT"])
+        for name in (
+            *("DIRECT_INGRESS_MIN_HTTP", "DIRECT_INGRESS_MAX_HTTP", "FALLBACK_PROXY_HTTP"),
+            *("DIRECT_INGRESS_MIN_GRPC", "DIRECT_INGRESS_MAX_GRPC", "FALLBACK_PROXY_GRPC"),
+        )
     ]
     assert bounds == sorted(set(bounds))
     assert set(bounds) <= set(range(20_300, 20_400))
