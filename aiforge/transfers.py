@@ -6,9 +6,11 @@ last. So a repeated upload sends only what is not there yet, and a download know
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import time
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -92,7 +94,16 @@ def _fetch(filesystem: pafs.FileSystem, found: pafs.FileInfo, local: Path) -> No
     digest = _stored_digest(filesystem, found.path) if found.size >= CHECKED_BYTES else None
     partial = local.with_name(f".{local.name}.{found.mtime_ns}-{found.size}.partial")
     resumed = partial.exists()
-    _complete(filesystem, found, partial)
+    try:
+        _complete(filesystem, found, partial)
+    except BlockingIOError:
+        # Another process of this machine is at it; two must not append to one file.
+        partial = partial.with_name(f"{partial.name}.{uuid.uuid4().hex}")
+        resumed = False
+        _complete(filesystem, found, partial)
+    if not partial.exists() and local.exists():
+        # Another process was done with it between two steps of this one.
+        return
     if digest is not None and _digest(partial) != digest:
         partial.unlink()
         if resumed:
@@ -105,8 +116,13 @@ def _fetch(filesystem: pafs.FileSystem, found: pafs.FileInfo, local: Path) -> No
 
 
 def _complete(filesystem: pafs.FileSystem, found: pafs.FileInfo, partial: Path) -> None:
-    """Append what is missing of a file, however often the connection breaks."""
+    """Append what is missing of a file, however often the connection breaks.
+
+    Raises:
+        BlockingIOError: Another process is doing so.
+    """
     with partial.open("ab") as out:
+        fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
         failures = 0
         while (done := os.fstat(out.fileno()).st_size) < found.size:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -162,3 +163,20 @@ def test_a_connection_that_breaks_is_taken_up_where_it_broke(
 def _one_piece(pieces: object) -> object:
     yield next(iter(pieces))  # type: ignore[call-overload]
     raise ConnectionResetError("the store went away")
+
+
+def test_two_that_fetch_a_file_do_not_write_into_one(
+    storage: Storage, made: Path, tmp_path: Path
+) -> None:
+    storage.upload(made, "models/m")
+    local = tmp_path / "here" / "config.json"
+    local.parent.mkdir()
+    found = storage.filesystem.get_file_info(storage.full("models/m/deep/config.json"))
+    partial = local.with_name(f".config.json.{found.mtime_ns}-{found.size}.partial")
+    with partial.open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        other.write(b"{")
+        other.flush()
+        storage.download("models/m/deep/config.json", local)
+        assert local.read_bytes() == b"{}"
+        assert partial.read_bytes() == b"{"
