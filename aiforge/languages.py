@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
+import sys
 import time
 from functools import cache
 from importlib import import_module
@@ -133,13 +135,44 @@ def parse(language: str, source: bytes, seconds: float = PARSE_SECONDS) -> Tree 
     from tree_sitter import Parser
 
     deadline = time.monotonic() + seconds
+    view = memoryview(source)
+    parts: list[bytes] = []
+
+    def read(offset: int, _: object) -> bytes:
+        parts.append(bytes(view[offset : offset + _PART]))
+        return parts[-1]
+
     try:
         return Parser(_grammar(language)).parse(
-            lambda offset, _: source[offset : offset + 65536],
-            progress_callback=lambda _offset, _error: time.monotonic() > deadline,
+            read, progress_callback=lambda _offset, _error: time.monotonic() > deadline
         )
     except ValueError:
         return None
+    finally:
+        _let_go(parts)
+
+
+def _let_go(parts: list[bytes]) -> None:
+    """Give up the references to what a parser has read, of which tree-sitter keeps one of each.
+
+    Without it (0.26.1 and before) no source would ever leave memory. A source that is given as a
+    whole is not kept, but then parsing cannot be stopped. Nobody else knows the parts, so that
+    whatever exceeds the references of a value that no parser saw is what was not given up.
+    """
+    # Shorter ones are the interpreter's own.
+    own = [bytes(_SHARED), *(part for part in parts if len(part) >= _SHARED)]
+    parts.clear()
+    counts = [sys.getrefcount(part) for part in own]
+    for part, count in zip(own, counts, strict=True):
+        for _ in range(count - counts[0]):
+            _release(part)
+
+
+_PART = 1 << 16
+_SHARED = 2  # bytes: from so many on each value is an object of its own
+_release = ctypes.pythonapi.Py_DecRef
+_release.argtypes = [ctypes.py_object]
+_release.restype = None
 
 
 @cache

@@ -125,15 +125,16 @@ def _apply(batch: pa.Table, work: list[ray.ObjectRef]) -> pa.Table:
     # Pickled by this very build, a moment ago.
     items = (pickle.loads(item.as_py()) for item in batch.column("item"))  # noqa: S301
     results = [function(item, shared) for item in items]
-    return pa.table({"result": pa.array(map(_sealed, results), pa.large_binary())})
+    return pa.table({"result": pa.array(map(sealed, results), pa.large_binary())})
 
 
-def _sealed(table: pa.Table) -> memoryview:
+def sealed(table: pa.Table) -> bytes:
     """A table as one value, so that Ray Data neither merges nor splits what belongs to an item."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    return memoryview(sink.getvalue())
+    # Copied, since pyarrow (26) never lets go of a memoryview that it made an array of.
+    return bytes(sink.getvalue().to_pybytes())
 
 
 def _open(value: pa.LargeBinaryScalar) -> pa.Table:

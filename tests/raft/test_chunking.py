@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -233,3 +234,16 @@ def test_names_survive_what_happens_above(counter: TokenCounter) -> None:
     assert len(set(names)) == len(names)
     assert len(set(names) & set(moved)) >= len(names) - 2
     assert not set(names) & set(chunk_ids("b.py", before))
+
+
+@pytest.mark.parametrize("seconds", [60.0, 0.0], ids=["parsed", "stopped"])
+def test_nothing_of_a_text_stays_in_memory_once_its_tree_is_gone(seconds: float) -> None:
+    text = b"def f(x):\n    return x + 1\n" * 10_000
+    parse("python", text, seconds)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in range(3):
+        parse("python", text, seconds)
+    kept = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert kept < len(text) / 10

@@ -1,4 +1,4 @@
-"""How items are put into groups, of which each goes to one worker of a cluster."""
+"""How items are put into groups, of which each goes to one worker, and what a worker keeps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 pytest.importorskip("ray")
 
-from aiforge.raft.ray_build import groups_of
+import pyarrow as pa
+
+from aiforge.raft.ray_build import groups_of, sealed
 
 
 @given(st.integers(0, 500), st.integers(1, 300), st.integers(0, 64))
@@ -26,3 +28,11 @@ def test_no_group_is_larger_than_what_is_left_for_the_others(count: int, process
     for group in groups_of(range(count), 8, processors):
         left -= len(group)
         assert len(group) == 1 or left >= len(group) * (processors - 1)
+
+
+def test_a_worker_keeps_nothing_of_the_tables_that_it_gave_away() -> None:
+    table = pa.table({"number": range(100_000)})
+    before = pa.total_allocated_bytes()
+    for _ in range(5):
+        pa.array([sealed(table)], pa.large_binary())
+    assert pa.total_allocated_bytes() == before
