@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from aiforge.errors import Unavailable
 from aiforge.services.overseer import Overseer
@@ -22,13 +24,22 @@ OWN = ("mission.", "artifact.")
 _log = logging.getLogger(__name__)
 
 
-async def watch(state: State, overseer: Overseer) -> None:
-    """Look again and again until the process ends; no error ends it."""
+async def watch(
+    state: State,
+    overseer: Overseer,
+    work: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+) -> None:
+    """Look again and again until the process ends; no error ends it.
+
+    Args:
+        work: What each look is done within; it may hold one up before it begins.
+    """
     seen = 0
     while True:
         try:
             seen = max(seen, await state.call(events.latest))
-            await overseer.look()
+            async with work():
+                await overseer.look()
             seen = await _until_something_happens(state, seen)
         except Unavailable as error:
             _log.warning("The watchers wait: %s", error.message)

@@ -12,7 +12,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -72,10 +72,17 @@ class Sender:
 
     Args:
         trusted_hosts: Hosts that may have private addresses, and be reached by HTTP.
+        work: What a batch is delivered within; it may hold one up before it begins.
     """
 
-    def __init__(self, state: State, trusted_hosts: Collection[str]) -> None:
+    def __init__(
+        self,
+        state: State,
+        trusted_hosts: Collection[str],
+        work: Callable[[], contextlib.AbstractAsyncContextManager[None]] = contextlib.nullcontext,
+    ) -> None:
         self._state = state
+        self._work = work
         self._trusted = frozenset(trusted_hosts)
         self._lanes: dict[str, asyncio.Task[None]] = {}
         self._purge_due = time.monotonic() + PURGE_SECONDS
@@ -137,22 +144,29 @@ class Sender:
     async def _drain(self, client: httpx.AsyncClient, webhook_id: str) -> None:
         failures = 0
         while True:
-            endpoint = await self._state.call(webhooks.endpoint, webhook_id)
-            batch = await self._state.call(deliveries.due, webhook_id, BATCH)
-            if endpoint is None or not batch:
+            async with self._work():
+                delivered = await self._deliver_batch(client, webhook_id)
+            if delivered is None:
                 return
-            slots = asyncio.Semaphore(AT_ONCE)
-            results = await asyncio.gather(
-                *(self._deliver(client, endpoint, outgoing, slots) for outgoing in batch)
-            )
-            await self._state.call(deliveries.record, [result for result, _ in results])
-            if any(status == GONE for _, status in results):
-                reason = "The receiver answered 410 Gone."
-                await self._state.call(webhooks.change, webhook_id, WebhookStatus.DISABLED, reason)
-                return
-            delivered = any(result.status is DeliveryStatus.DELIVERED for result, _ in results)
             failures = 0 if delivered else failures + 1
             await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)] if failures else 0)
+
+    async def _deliver_batch(self, client: httpx.AsyncClient, webhook_id: str) -> bool | None:
+        """Whether any of what is due arrived; ``None`` where no batch is to follow."""
+        endpoint = await self._state.call(webhooks.endpoint, webhook_id)
+        batch = await self._state.call(deliveries.due, webhook_id, BATCH)
+        if endpoint is None or not batch:
+            return None
+        slots = asyncio.Semaphore(AT_ONCE)
+        results = await asyncio.gather(
+            *(self._deliver(client, endpoint, outgoing, slots) for outgoing in batch)
+        )
+        await self._state.call(deliveries.record, [result for result, _ in results])
+        if any(status == GONE for _, status in results):
+            reason = "The receiver answered 410 Gone."
+            await self._state.call(webhooks.change, webhook_id, WebhookStatus.DISABLED, reason)
+            return None
+        return any(result.status is DeliveryStatus.DELIVERED for result, _ in results)
 
     async def _deliver(
         self,

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from aiforge.runtime import dispatcher as module
-from aiforge.runtime.dispatcher import Dispatcher
+from aiforge.runtime import dispatching as module
+from aiforge.runtime import renewal
+from aiforge.runtime.dispatching import Dispatcher
 from aiforge.runtime.drivers import Attempt
+from aiforge.runtime.renewal import Renewal
 from aiforge.schemas.common import new_id
 from aiforge.schemas.runs import Resources, Run, RunStatus
 from aiforge.settings import Settings
@@ -255,3 +257,77 @@ def test_a_change_ends_the_sleep(
         running.cancel()
 
     within(test)
+
+
+class Ends:
+    """A renewal whose process does not end, so that a test can count how often it should have."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+        monkeypatch.setattr(renewal, "LEAVE_SECONDS", 0.0)
+        self.number = 0
+        self.renewal = Renewal(self._end, after)
+
+    def _end(self) -> None:
+        self.number += 1
+
+
+async def finish(
+    state: LocalState, drivers: HeldDrivers, dispatcher: Dispatcher, run_id: str
+) -> None:
+    state.call_sync(outcomes.fail, run_id, 1, "no", "no")
+    await drivers.end(run_id, 1)
+    await dispatcher.tick()
+
+
+def test_the_process_ends_when_nothing_waits_for_it(
+    state: LocalState, drivers: HeldDrivers, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [submit(state) for _ in range(3)]
+    ends = Ends(monkeypatch, 2)
+
+    async def test() -> None:
+        dispatcher = Dispatcher(state, drivers, settings, ends.renewal)
+        await dispatcher.tick()
+        for run_id in made[:2]:
+            state.call_sync(runs.heartbeat, run_id, 1)
+        await dispatcher.tick()
+        assert ends.number == 0, "a run waits"
+        await finish(state, drivers, dispatcher, made[0])
+        await dispatcher.tick()
+        assert ends.number == 0, "a driver has not reported yet"
+        state.call_sync(runs.heartbeat, made[2], 1)
+        state.call_sync(outcomes.cancel, made[1])
+        await dispatcher.tick()
+        assert ends.number == 0, "a driver was told to stop"
+        state.call_sync(outcomes.cancelled, made[1], 1)
+        await drivers.end(made[1], 1)
+        async with ends.renewal.work():
+            await dispatcher.tick()
+            assert ends.number == 0, "another thread is at work"
+        await dispatcher.tick()
+        assert ends.number == 1
+        assert list(drivers.alive) == [(made[2], 1)]
+
+    asyncio.run(test())
+
+
+def test_the_process_ends_in_the_end_although_runs_wait(
+    state: LocalState, drivers: HeldDrivers, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [submit(state) for _ in range(5)]
+    ends = Ends(monkeypatch, 1)
+
+    async def test() -> None:
+        dispatcher = Dispatcher(state, drivers, settings, ends.renewal)
+        async with ends.renewal.work():
+            await dispatcher.tick()
+            for run_id in made[:2]:
+                state.call_sync(runs.heartbeat, run_id, 1)
+            await dispatcher.tick()
+        assert ends.number == 1
+        # It lives on, as where Ray's control service is away, and so does its work.
+        async with asyncio.timeout(5), ends.renewal.work():
+            await finish(state, drivers, dispatcher, made[0])
+        assert (made[2], 1) in drivers.alive
+
+    asyncio.run(test())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import signal
@@ -24,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import works  # noqa: E402
 
+from aiforge import logs as lines_of_processes  # noqa: E402
 from aiforge.errors import Conflict, NotFound, Unavailable  # noqa: E402
 from aiforge.schemas.common import new_id  # noqa: E402
 from aiforge.schemas.runs import Resources, Run, RunStatus  # noqa: E402
@@ -38,13 +40,13 @@ LIGHT = Resources(cpus=0)
 class Platform:
     """What the tests do with the platform."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, renew_after: int = 50) -> None:
         from aiforge.runtime import dispatcher
         from aiforge.state import actor
 
         self.settings = settings
         self.state = actor.start(settings)
-        dispatcher.start(settings, works.work_of)
+        dispatcher.start(settings, works.work_of, renew_after)
 
     def submit(self, work: str, resources: Resources = LIGHT) -> str:
         new = sources.NewSource(
@@ -96,28 +98,42 @@ class Platform:
 
     def kill(self, name: str) -> None:
         """SIGKILL the process of an actor, as a crash does."""
+        os.kill(self.process(name), signal.SIGKILL)
+
+    def process(self, name: str) -> int:
+        """The process id of an actor."""
         import ray
         from ray._private.state import actors
 
         handle = ray.get_actor(name, namespace=self.settings.namespace)
-        os.kill(actors(handle._actor_id.hex())["Pid"], signal.SIGKILL)
+        return int(actors(handle._actor_id.hex())["Pid"])
 
 
 @pytest.fixture(scope="module")
-def platform(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(
+        home=tmp_path_factory.mktemp("platform"),
+        namespace=f"t{uuid.uuid4().hex[:8]}",
+        disk_reserve_bytes=0,
+    )
+
+
+@contextlib.contextmanager
+def running(settings: Settings, renew_after: int = 50) -> Iterator[Platform]:
     import ray
     from ray import cloudpickle
 
     # Workers cannot import a test's module.
     cloudpickle.register_pickle_by_value(works)
-    settings = Settings(
-        home=tmp_path_factory.mktemp("platform"),
-        namespace=f"t{uuid.uuid4().hex[:8]}",
-        disk_reserve_bytes=0,
-    )
-    yield Platform(settings)
+    yield Platform(settings, renew_after)
     for name in ("dispatcher", "state"):
         ray.kill(ray.get_actor(name, namespace=settings.namespace))
+
+
+@pytest.fixture(scope="module")
+def platform(ray_cluster: None, settings: Settings) -> Iterator[Platform]:
+    with running(settings) as platform:
+        yield platform
 
 
 def test_work_is_done_and_its_driver_leaves(platform: Platform) -> None:
@@ -295,3 +311,33 @@ def test_without_the_actor_the_state_is_unavailable(platform: Platform) -> None:
     with pytest.raises(Unavailable):
         asyncio.run(nowhere.call(events.latest))
     nowhere.send(runs.explain, "run-none", "x")
+
+
+def test_the_dispatcher_renews_its_process_and_no_run_notices(
+    ray_cluster: None, tmp_path: Path
+) -> None:
+    settings = Settings(home=tmp_path, namespace=f"t{uuid.uuid4().hex[:8]}", disk_reserve_bytes=0)
+    (tmp_path / "storage").mkdir()
+    with running(settings, renew_after=3) as platform:
+        lasting = platform.submit("patient")
+        process = platform.at_work(lasting)
+        dispatchers = [platform.process("dispatcher")]
+        brief = []
+        for _ in range(2):
+            while platform.process("dispatcher") == dispatchers[-1]:
+                brief.append(platform.submit("brief"))
+                platform.ended(brief[-1])
+            dispatchers.append(platform.process("dispatcher"))
+        brief.append(platform.submit("brief"))
+        ended = [platform.ended(run_id) for run_id in brief]
+        platform.release(lasting)
+        ended.append(platform.ended(lasting))
+        assert {(run.status, run.attempt) for run in ended} == {(RunStatus.COMPLETED, 1)}
+        # Each was begun by one process, once.
+        for run in ended:
+            assert sum("attempt 1, process" in entry for entry in platform.log(run.id)) == 1
+        assert platform.log(lasting)[0].endswith(f"process {process}")
+    lines = [json.loads(line) for line in (tmp_path / lines_of_processes.FILE).open()]
+    told = [line for line in lines if line["component"] == "dispatcher"]
+    assert sum("is renewed" in line["message"] for line in told) >= 2
+    assert {line["level"] for line in told} == {"info"}

@@ -26,6 +26,10 @@ ROLES = {
 }
 """The platform's own lasting processes, by the beginning of their titles."""
 
+RENEWED = ("dispatcher",)
+"""Roles whose process ends itself now and then, so that Ray starts it anew: what is measured is
+the role, through all its processes, and how much the largest of them was above its beginning."""
+
 OF_RAY = {
     "gcs": "gcs_server",
     "raylet": "raylet/raylet",
@@ -33,6 +37,9 @@ OF_RAY = {
 }
 WARM_FRACTION = 0.25
 """Of a process's samples; so long it still fills caches and pools."""
+
+WARM_SECONDS = 120.0
+"""As much of a process that is renewed, of which more than once may be seen."""
 
 
 @dataclass
@@ -172,14 +179,17 @@ class Growth:
 def growth_of(
     samples: Sequence[Sample], role: str, figure: Callable[[Sample], float]
 ) -> Growth | None:
-    """The slope of the longest-lived process of a role; ``None`` where there is too little."""
-    mine = [sample for sample in samples if sample.role == role]
-    if not mine:
+    """The slope of the longest-lived process of a role; ``None`` where there is too little.
+
+    Of a role whose process is renewed, the slope of all of them, one after another: a sawtooth,
+    which is level where each process is left as large as the one before it.
+    """
+    turns = turns_of(samples, role)
+    if not turns:
         return None
-    by_pid: dict[int, list[Sample]] = {}
-    for sample in mine:
-        by_pid.setdefault(sample.pid, []).append(sample)
-    longest = max(by_pid.values(), key=lambda own: own[-1].at - own[0].at)
+    longest = max(turns, key=lambda own: own[-1].at - own[0].at)
+    if role in RENEWED:
+        longest = [sample for own in turns for sample in own]
     warm = longest[int(len(longest) * WARM_FRACTION) :]
     points = [(sample.at / 3600, figure(sample)) for sample in warm]
     if len(points) < 12:
@@ -188,7 +198,7 @@ def growth_of(
     tenth = max(1, len(points) // 10)
     return Growth(
         role=role,
-        pid=longest[0].pid,
+        pid=longest[-1].pid,
         minutes=(points[-1][0] - points[0][0]) * 60,
         first=statistics.median(value for _, value in points[:tenth]),
         last=statistics.median(value for _, value in points[-tenth:]),
@@ -196,6 +206,25 @@ def growth_of(
         low=low,
         high=high,
     )
+
+
+def turns_of(samples: Sequence[Sample], role: str) -> list[list[Sample]]:
+    """The samples of each process of a role, one process after another."""
+    by_pid: dict[int, list[Sample]] = {}
+    for sample in samples:
+        if sample.role == role:
+            by_pid.setdefault(sample.pid, []).append(sample)
+    return list(by_pid.values())
+
+
+def tooth_of(samples: Sequence[Sample], role: str) -> float | None:
+    """MiB by which a process of a renewed role was above its warm beginning at the most."""
+    rises = []
+    for own in turns_of(samples, role):
+        warm = [sample for sample in own if sample.at - own[0].at >= WARM_SECONDS]
+        if warm:
+            rises.append(max(sample.uss for sample in warm) - warm[0].uss)
+    return max(rises, default=None)
 
 
 def theil_sen(points: Sequence[tuple[float, float]]) -> float:

@@ -8,6 +8,9 @@ cancelled, or its driver or a worker is killed. Once State, dispatcher and an AP
 killed too, in the first tenth, so that what is measured has been through it. After each round,
 once all is at rest, actors, placement groups, processes and open files are counted.
 
+The dispatcher's process is renewed after so many drivers. It is measured as one over all its
+processes, each with its beginning; and how far one grew in between has a goal of its own.
+
 Ten minutes show a gross leak; two hours are the measurement.
 """
 
@@ -38,7 +41,18 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "crash"), str(HERE.parents[1] / "be
 
 import kills  # noqa: E402
 from common import Goal, Report  # noqa: E402
-from readings import OF_RAY, ROLES, Growth, Rest, Sampler, draw, growth_of  # noqa: E402
+from readings import (  # noqa: E402
+    OF_RAY,
+    RENEWED,
+    ROLES,
+    Growth,
+    Rest,
+    Sampler,
+    draw,
+    growth_of,
+    tooth_of,
+    turns_of,
+)
 
 from aiforge.state import runs  # noqa: E402
 
@@ -50,6 +64,9 @@ STRIKE_SECONDS = 15.0
 
 GROWTH_GOAL = 6.0
 """MiB an hour: 1 GiB in a week; the lower end of the interval is held against it."""
+
+TOOTH_GOAL = 16.0
+"""MiB by which a process that is renewed may grow in between."""
 
 PATHS = (
     "/health", "/status", "/jobs", "/jobs?status=completed&limit=10", "/datasets",
@@ -232,6 +249,11 @@ def judge(sampler: Sampler, rounds: Rounds, answers: Counter[str], leftover: int
         growth = growth_of(sampler.samples, role, lambda sample: sample.uss)
         if growth is not None:
             _add_growth(report, growth, own=role in ROLES)
+        tooth = tooth_of(sampler.samples, role) if role in RENEWED else None
+        if tooth is not None:
+            report.add(f"{role}: processes", len(turns_of(sampler.samples, role)), "")
+            report.add(f"{role}: largest growth of one process", tooth, "MiB",
+                       goal=Goal("<=", TOOTH_GOAL))  # fmt: skip
         files = growth_of(sampler.samples, role, lambda sample: float(sample.files))
         if files is not None:
             report.add(f"{role}: open files gained", files.last - files.first, "files",
