@@ -29,7 +29,7 @@ async def retrain(services: Services, mission: MissionDetail) -> Outcome | None:
     spec = DriftSpec.model_validate(before.spec).model_copy(
         update={"model_id": model.id, "adapter_path": directory(model.job_id)}
     )
-    run = await services.state.call(drifts.create, spec, resources(services, model))
+    run = await services.state.call(drifts.create, spec, resources(services, model), mission.id)
     if run.status is not RunStatus.COMPLETED:
         return None
     changed = drifts.result(run).changed

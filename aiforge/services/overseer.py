@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Iterable
 
 from aiforge.errors import AIForgeError, Unavailable
+from aiforge.schemas.common import new_id
 from aiforge.schemas.missions import Decision, MissionDetail, MissionPolicy
 from aiforge.services import artifacts, missions, outcomes_of, preflight
 from aiforge.services.context import Services
@@ -77,7 +78,9 @@ class Overseer:
             # A repetition after a crash is the same sync; one that was asked for meanwhile is as
             # good.
             key = RequestKey(f"{one.source_id}:{one.run_id}:scheduled")
-            queue = self._state.once(key).call(sources.sync, one.source_id, preflight.SYNC)
+            queue = self._state.once(key).call(
+                sources.sync, one.source_id, preflight.SYNC, new_id("req")
+            )
             await self._guarded(queue, f"The sync of {one.source_id}")
 
     async def _ask(self, watcher: Watching, project: str, policy: MissionPolicy) -> None:

@@ -36,8 +36,14 @@ class DriftSpec(Wire):
 
 
 @write
-def create(connection: Connection, spec: DriftSpec, resources: Resources) -> Run:
-    """Queue a measurement, or find the one of the same model and revisions."""
+def create(
+    connection: Connection, spec: DriftSpec, resources: Resources, request_id: str | None = None
+) -> Run:
+    """Queue a measurement, or find the one of the same model and revisions.
+
+    Args:
+        request_id: What it goes back to, where it is no request.
+    """
     known = find(connection, spec.model_id, revisions(spec.before), revisions(spec.after))
     if known is not None:
         return known
@@ -48,6 +54,7 @@ def create(connection: Connection, spec: DriftSpec, resources: Resources) -> Run
         resource_id=spec.model_id,
         spec=spec.model_dump(mode="json"),
         resources=resources,
+        request_id=request_id,
     )
 
 

@@ -121,8 +121,13 @@ def create(connection: Connection, new: NewSource, resources: Resources) -> Sour
 
 
 @write
-def sync(connection: Connection, source_id: str, resources: Resources) -> Run:
+def sync(
+    connection: Connection, source_id: str, resources: Resources, request_id: str | None = None
+) -> Run:
     """Queue a run that reads a source again.
+
+    Args:
+        request_id: What it goes back to, where it is no request.
 
     Raises:
         NotFound: There is no such source.
@@ -135,12 +140,14 @@ def sync(connection: Connection, source_id: str, resources: Resources) -> Run:
             code="source_is_syncing",
             runId=row.run_id,
         )
-    run = _queue_sync(connection, source_id, resources)
+    run = _queue_sync(connection, source_id, resources, request_id)
     change(connection, source_id, SourceStatus.SYNCING, run_id=run.id, error=None, error_code=None)
     return run
 
 
-def _queue_sync(connection: Connection, source_id: str, resources: Resources) -> Run:
+def _queue_sync(
+    connection: Connection, source_id: str, resources: Resources, request_id: str | None = None
+) -> Run:
     return runs.create(
         connection,
         id=new_id("parse"),
@@ -148,6 +155,7 @@ def _queue_sync(connection: Connection, source_id: str, resources: Resources) ->
         resource_id=source_id,
         spec={},
         resources=resources,
+        request_id=request_id,
     )
 
 

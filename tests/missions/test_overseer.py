@@ -13,6 +13,7 @@ import pytest
 from served import EXPORTED, SYNCED, World, add_dataset, fine_tune_body
 
 from aiforge.errors import NotFound, Unavailable
+from aiforge.runtime.drivers import about
 from aiforge.schemas.missions import (
     AutoApproval,
     MissionDetail,
@@ -560,10 +561,12 @@ def test_new_commits_are_measured_and_then_proposed_with_what_was_measured(
     resync(world, source_id, "newer")
     for _ in range(2):
         assert look(world, Retrain()) == []
-    complete(world, drift_run(world).id, drift(changed=3.0, held_out=2.0))
+    measuring = drift_run(world)
+    complete(world, measuring.id, drift(changed=3.0, held_out=2.0))
 
     (mission,) = look(world, Retrain())
 
+    assert about(measuring)["request"].startswith("req-")
     assert mission.evidence["effect"] == pytest.approx(1.0)
     assert mission.evidence["expectedBasis"].startswith("its perplexity on held-out code")
     assert "falls from 20.09 to about 7.39" in mission.reasoning.expected_outcome
@@ -609,6 +612,7 @@ def test_what_a_retraining_changed_is_measured_on_the_same_examples(
     look(world)
     look(world)
     again = drift_run(world)
+    assert again.request_id == mission.id
     assert again.spec["adapterPath"].startswith(f"jobs/{execution(world, mission)['job_id']}/")
     complete(world, again.id, drift(changed=2.2, held_out=2.0))
 

@@ -10,6 +10,7 @@ import pytest
 from served import World
 from test_overseer import look
 
+from aiforge.runtime.drivers import about
 from aiforge.schemas.runs import Run
 from aiforge.services import overseer
 from aiforge.state import runs
@@ -61,6 +62,19 @@ def test_a_source_is_synced_at_its_interval_once_each_time(
     world.finish(source_id)
     assert syncs_after(world, clock, 14) == []
     assert len(syncs_after(world, clock, 16)) == 1
+
+
+def test_each_scheduled_sync_is_logged_under_an_id_of_its_own(
+    world: World, clock: Clock, source_id: str
+) -> None:
+    (first,) = syncs_after(world, clock, 16)
+    world.finish(source_id)
+    (second,) = syncs_after(world, clock, 16)
+
+    found = [about(run)["request"] for run in (first, second)]
+
+    assert all(name.startswith("req-") for name in found)
+    assert found[0] != found[1]
 
 
 def test_a_sync_that_fails_is_tried_again_at_growing_distances(

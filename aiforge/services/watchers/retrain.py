@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiforge.errors import NotFound
 from aiforge.modeling.bases import resolve_base_model
+from aiforge.schemas.common import new_id
 from aiforge.schemas.drifts import Drift, LossEstimate
 from aiforge.schemas.missions import (
     MissionPolicy,
@@ -49,7 +50,9 @@ class Retrain:
         if not origin.moved:
             return Quiet(f"{active.name} was trained on the newest commits.")
         spec = drift_spec(active, origin, policy)
-        run = await services.state.call(drifts.create, spec, resources(services, active))
+        run = await services.state.call(
+            drifts.create, spec, resources(services, active), new_id("req")
+        )
         if run.status is not RunStatus.COMPLETED:
             return None
         drift = drifts.result(run)
