@@ -265,9 +265,11 @@ class Storage:
         """Free space of a local disk; ``None`` for an object store."""
         if not self.is_local:
             return None
-        directory = Path(self.root)
-        directory.mkdir(parents=True, exist_ok=True)
-        return shutil.disk_usage(directory).free
+        try:
+            return shutil.disk_usage(self.root).free
+        except FileNotFoundError:
+            Path(self.root).mkdir(parents=True, exist_ok=True)
+            return shutil.disk_usage(self.root).free
 
     def _files(self, path: str) -> Iterator[pafs.FileInfo]:
         info = self.filesystem.get_file_info(self.full(path))

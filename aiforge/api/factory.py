@@ -76,9 +76,9 @@ def create_app(
     for module in (
         jobs,
         health,
+        fine_tune,
         data_sources,
         datasets,
-        fine_tune,
         exports,
         models,
         chat,

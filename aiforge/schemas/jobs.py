@@ -70,6 +70,14 @@ class FineTuneRequest(JobConfig, Request):
     dataset_id: str
     base_model: str = Field(min_length=1, max_length=500)
 
+    @property
+    def hyperparameters(self) -> JobConfig:
+        """How to train, without what and on what."""
+        return JobConfig.model_validate({name: getattr(self, name) for name in _HYPERPARAMETERS})
+
+
+_HYPERPARAMETERS = tuple(JobConfig.model_fields)
+
 
 class FineTuneResponse(Wire):
     """The job that was queued."""

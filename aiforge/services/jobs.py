@@ -61,16 +61,15 @@ async def _draft(services: Services, request: FineTuneRequest) -> plans.Draft:
     services.require_project(request.project_name)
     await services.require_visible([request.dataset_id], "dataset")
     older = await plans.older_of(services, request)
+    known = plans.known_base(services, request, older)
 
     def looked_up() -> plans.Draft:
-        drafted = plans.draft(services, request, older)
+        drafted = plans.draft(services, request, older, known)
         disk = drafted.resources.disk_bytes
         preflight.require_disk(services.settings, services.storage, disk)
         return drafted
 
-    if plans.is_quick(services, request, older):
-        return looked_up()
-    return await asyncio.to_thread(looked_up)
+    return await asyncio.to_thread(looked_up) if known is None else looked_up()
 
 
 async def list_page(

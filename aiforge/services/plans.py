@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from aiforge.errors import Conflict, InvalidInput, NotFound
@@ -15,6 +15,7 @@ from aiforge.schemas.plans import DataPlan, MemoryPlan, TimePlan, TrainingPlan
 from aiforge.schemas.runs import Resources, RunStatus
 from aiforge.services import known_bases, preflight
 from aiforge.services.context import Services
+from aiforge.services.known_bases import KnownBase
 from aiforge.state import datasets, jobs
 from aiforge.storage import Storage, dataset_dir
 from aiforge.training import estimate, older_job
@@ -60,15 +61,23 @@ async def older_of(services: Services, request: FineTuneRequest) -> Job | None:
     return older
 
 
-def draft(services: Services, request: FineTuneRequest, older: Job | None) -> Draft:
-    """Check a request and count what it will occupy; in a thread, unless ``is_quick``.
+def draft(
+    services: Services,
+    request: FineTuneRequest,
+    older: Job | None,
+    known: KnownBase | None = None,
+) -> Draft:
+    """Check a request and count what it will occupy; in a thread, unless its base is known.
+
+    Args:
+        known: As ``known_base`` gave it just now; the base is looked up where it is absent.
 
     Raises:
         InvalidInput: The base model is unknown or could not be exported, or an option cannot be
             had; the message says what to set.
     """
-    asked = request.base_model, services.settings
-    known = known_bases.remembered(*asked) or known_bases.look_up(*asked)
+    if known is None:
+        known = known_bases.look_up(request.base_model, services.settings)
     base, shape = known.base, known.shape
     _check_options(request, shape)
     if older is not None:
@@ -80,11 +89,11 @@ def draft(services: Services, request: FineTuneRequest, older: Job | None) -> Dr
     return _measured(services, request, base, shape, max_length, room)
 
 
-def is_quick(services: Services, request: FineTuneRequest, older: Job | None) -> bool:
-    """Whether ``draft`` reads nothing, so that an event loop may call it."""
+def known_base(services: Services, request: FineTuneRequest, older: Job | None) -> KnownBase | None:
+    """The base with which ``draft`` reads nothing, so that an event loop may call it."""
     if older is not None or request.quantize_base:
-        return False
-    return known_bases.remembered(request.base_model, services.settings) is not None
+        return None
+    return known_bases.remembered(request.base_model, services.settings)
 
 
 def require_room(drafted: Draft) -> None:
@@ -183,7 +192,7 @@ def _measured(
     max_length: int,
     room: Room,
 ) -> Draft:
-    given = JobConfig.model_validate(request.model_dump(include=set(JobConfig.model_fields)))
+    given = request.hyperparameters
     config, reason = estimate.choose_stage(shape, given, max_length, room)
     memory = estimate.estimate(shape, config, max_length, room.device)
     fits = None if room.worker is None else memory.peak <= room.worker
@@ -199,7 +208,7 @@ def _measured(
         ),
         zero_stage=config.zero_stage or 0,
         zero_stage_reason=reason,
-        memory=MemoryPlan(**asdict(memory), peak=memory.peak),
+        memory=MemoryPlan(**vars(memory), peak=memory.peak),
         fits=fits,
         changes={estimate.wire_name(name): value for name, value in fitting.items()},
         disk_bytes=disk,
@@ -212,7 +221,7 @@ def _unmeasured(
 ) -> Draft:
     """A model whose configuration does not tell its dimensions: its files' size must do."""
     weights = preflight.weight_bytes(base)
-    config = JobConfig.model_validate(request.model_dump(include=set(JobConfig.model_fields)))
+    config = request.hyperparameters
     stage = config.zero_stage if config.zero_stage is not None else int(config.num_workers > 1)
     drawn = TrainingPlan(
         **_facts(services, request, base, max_length, room),

@@ -14,7 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from aiforge.errors import Conflict
 from aiforge.state.ops import write
-from aiforge.state.prepared import Prepared
+from aiforge.state.prepared import Prepared, PreparedQuery
 from aiforge.state.schema import Moment, metadata, now
 
 applied = Table(
@@ -31,8 +31,10 @@ KEEP_OWN = timedelta(hours=1)
 KEEP_CLIENT = timedelta(hours=48)
 
 
-_FIND = select(applied.c.result, applied.c.fingerprint).where(
-    applied.c.request_id == bindparam("request_id")
+_FIND = PreparedQuery(
+    select(applied.c.result, applied.c.fingerprint).where(
+        applied.c.request_id == bindparam("request_id")
+    )
 )
 _INSERT = Prepared(applied.insert(), applied.c.keys())
 
@@ -43,15 +45,16 @@ def find(connection: Connection, request_id: str, fingerprint: str | None) -> st
     Raises:
         Conflict: The client used the same key for a request with another body.
     """
-    row = connection.execute(_FIND, {"request_id": request_id}).one_or_none()
+    row = _FIND(connection, {"request_id": request_id})
     if row is None:
         return None
-    if row.fingerprint != fingerprint:
+    result, its_fingerprint = row
+    if its_fingerprint != fingerprint:
         raise Conflict(
             "This Idempotency-Key was used for another request; choose a new key.",
             code="idempotency_key_reused",
         )
-    return str(row.result)
+    return str(result)
 
 
 def note(connection: Connection, request_id: str, fingerprint: str | None, result: str) -> None:

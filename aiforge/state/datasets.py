@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     Column,
@@ -21,7 +21,7 @@ from sqlalchemy import (
     select,
 )
 
-from aiforge.errors import Conflict, InvalidInput, NotFound
+from aiforge.errors import AIForgeError, Conflict, InvalidInput, NotFound
 from aiforge.schemas.common import Listing, Wire, new_id
 from aiforge.schemas.datasets import (
     Dataset,
@@ -34,6 +34,7 @@ from aiforge.schemas.datasets import (
 from aiforge.schemas.runs import Resources, Run, RunKind
 from aiforge.state import events, lifecycles, projects, runs, sources
 from aiforge.state.ops import read, write
+from aiforge.state.prepared import PreparedQuery
 from aiforge.state.schema import Json, Moment, metadata, now, to_model
 
 datasets = Table(
@@ -202,36 +203,55 @@ def page(
     return Listing[Dataset](items=items, total=connection.execute(number).scalar_one())
 
 
+class Ready(NamedTuple):
+    """A dataset that can be trained on."""
+
+    id: str
+    name: str
+
+
+_READY = PreparedQuery(
+    select(datasets.c.name, datasets.c.status, datasets.c.train_count).where(
+        datasets.c.id == bindparam("dataset_id")
+    )
+)
+
+
 @read
-def require_ready(connection: Connection, dataset_id: str) -> Dataset:
+def require_ready(connection: Connection, dataset_id: str) -> Ready:
     """A dataset that can be trained on.
 
     Raises:
         InvalidInput: There is none of this id (``unknown_dataset``).
         Conflict: It is not ready, or holds nothing to train on.
     """
+    name, status, examples = _READY(connection, {"dataset_id": dataset_id}) or (None, None, 0)
+    if status != DatasetStatus.READY or not examples:
+        raise _not_ready(connection, dataset_id)
+    return Ready(dataset_id, str(name))
+
+
+def _not_ready(connection: Connection, dataset_id: str) -> AIForgeError:
     try:
         dataset = get(connection, dataset_id)
     except NotFound as error:
-        raise InvalidInput(
+        return InvalidInput(
             f"{error.message} Choose one from GET /datasets.",
             code="unknown_dataset",
             field="datasetId",
             error=error.message,
-        ) from error
+        )
     if dataset.status is not DatasetStatus.READY:
         reason = f": {dataset.error}" if dataset.error else ""
-        raise Conflict(
+        return Conflict(
             f"{dataset_id} is {dataset.status}{reason.rstrip('.')}; only a dataset that is ready "
             "can be trained on.",
             code="dataset_not_ready",
         )
-    if not dataset.train_count:
-        raise Conflict(
-            f"{dataset_id} holds no examples to train on; generate one from other sources.",
-            code="dataset_empty",
-        )
-    return dataset
+    return Conflict(
+        f"{dataset_id} holds no examples to train on; generate one from other sources.",
+        code="dataset_empty",
+    )
 
 
 def generating_from(connection: Connection, source_id: str) -> Dataset | None:

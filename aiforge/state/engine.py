@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ READER_BUSY_SECONDS = 2
 """A reader waits only while the log of a writer that crashed is recovered."""
 WRITER_LOCK = 0x61_69_66_6F_72_67_65
 """Key of PostgreSQL's advisory lock that lets one writer in at a time, as SQLite does."""
+
+_WRITES = "aiforge_writes"
 
 
 def open_engine(url: str, *, reads_only: bool = False) -> Engine:
@@ -83,8 +86,14 @@ def _open_sqlite(url: URL, reads_only: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("aiforge_writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        writes = connection.get_execution_options().get(_WRITES, False)
+        statement = "BEGIN IMMEDIATE" if writes else "BEGIN"
+        try:
+            connection.connection.cursor().execute(statement)
+        except sqlite3.Error as error:
+            raise DBAPIError.instance(
+                statement, (), error, sqlite3.Error, dialect=connection.dialect
+            ) from error
 
     return engine
 
@@ -99,15 +108,56 @@ def transaction(engine: Engine, *, writes: bool) -> Iterator[Connection]:
         InvalidInput: A value cannot be stored as text.
         Unavailable: The database does not answer or cannot be written to.
     """
-    try:
-        with engine.connect() as connection:
-            connection = connection.execution_options(aiforge_writes=writes)
-            with connection.begin():
-                if writes and connection.dialect.name == "postgresql":
-                    connection.execute(
-                        text("SELECT pg_advisory_xact_lock(:key)"), {"key": WRITER_LOCK}
-                    )
+    with _translated(), engine.connect() as connection:
+        connection = connection.execution_options(**{_WRITES: writes})
+        with connection.begin():
+            if writes and connection.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": WRITER_LOCK})
+            yield connection
+
+
+class WriteTransactions:
+    """The write transactions of a process that makes one at a time.
+
+    To a file they go through one connection that stays open: making one ready and putting it back
+    costs a fifth of a small write. A server may have closed one in the meantime, so there each is
+    looked at first, as ``transaction`` does.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._is_file = engine.dialect.name == "sqlite"
+        self._kept: Connection | None = None
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """One transaction; as ``transaction``."""
+        if not self._is_file:
+            with transaction(self._engine, writes=True) as connection:
                 yield connection
+            return
+        try:
+            with _translated():
+                if self._kept is None:
+                    self._kept = self._engine.connect().execution_options(**{_WRITES: True})
+                with self._kept.begin():
+                    yield self._kept
+        except Unavailable:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close what was kept; the next transaction opens it again."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.invalidate()
+            kept.close()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
     except (OperationalError, InterfaceError) as error:
         raise _unavailable(error) from error
     except (DataError, UnicodeEncodeError) as error:

@@ -72,8 +72,15 @@ class TrainSpec(Wire):
     config: JobConfig
 
 
+class Queued(Wire):
+    """A job that was queued just now."""
+
+    id: str
+    status: RunStatus
+
+
 @write
-def create(connection: Connection, request: FineTuneRequest, resources: Resources) -> Job:
+def create(connection: Connection, request: FineTuneRequest, resources: Resources) -> Queued:
     """Queue a training job.
 
     Raises:
@@ -81,7 +88,7 @@ def create(connection: Connection, request: FineTuneRequest, resources: Resource
         Conflict: The dataset is not ready.
     """
     dataset = datasets.require_ready(connection, request.dataset_id)
-    config = JobConfig.model_validate(request.model_dump(include=set(JobConfig.model_fields)))
+    config = request.hyperparameters
     job_id = new_id("job")
     spec = TrainSpec(
         project_name=request.project_name,
@@ -108,8 +115,7 @@ def create(connection: Connection, request: FineTuneRequest, resources: Resource
     }
     _INSERT(connection, row)
     projects.claim(connection, [dataset.id], [request.project_name])
-    begun = {"status": run.status, "progress": 0.0, "metrics": {}, "created_at": run.created_at}
-    return _from_values(row | begun)
+    return Queued(id=job_id, status=run.status)
 
 
 _RUN_COLUMNS = [

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Dialect
+from sqlalchemy import Connection, Dialect, Select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.elements import ClauseElement
 
@@ -37,38 +37,27 @@ class _Plan:
         }
 
 
-class Prepared:
-    """A statement that changes rows and returns none, compiled once for each kind of database.
-
-    Args:
-        statement: Its parameters are the names in ``columns``, or those that it binds itself.
-        columns: The columns that an INSERT fills; one that a call does not give is NULL.
-    """
+class _Compiled:
+    """A statement compiled once for each kind of database."""
 
     def __init__(self, statement: ClauseElement, columns: Sequence[str] | None = None) -> None:
         self._statement = statement
         self._columns = columns
         self._plans: dict[str, _Plan] = {}
 
-    def __call__(self, connection: Connection, values: Mapping[str, Any]) -> int:
-        """Carry it out in the connection's transaction; the number of rows that it changed.
-
-        Raises:
-            DBAPIError: As ``Connection.execute``.
-        """
+    def _execute(self, connection: Connection, values: Mapping[str, Any]) -> Any:
+        """The driver's cursor after it carried out the statement; the caller closes it."""
         dialect = connection.dialect
         plan = self._plans.get(dialect.name) or self._prepare(dialect)
         arranged = plan.arrange(values)
         cursor = connection.connection.cursor()
         try:
-            cursor.execute(plan.text, arranged)
-            return int(cursor.rowcount)
+            return cursor.execute(plan.text, arranged)
         except dialect.loaded_dbapi.Error as error:
+            cursor.close()
             raise DBAPIError.instance(
                 plan.text, arranged, error, dialect.loaded_dbapi.Error, dialect=dialect
             ) from error
-        finally:
-            cursor.close()
 
     def _prepare(self, dialect: Dialect) -> _Plan:
         columns: dict[str, Any] = {"column_keys": self._columns} if self._columns else {}
@@ -78,6 +67,44 @@ class Prepared:
         plan = _Plan(compiled.string, values, bool(compiled.positional))
         self._plans[dialect.name] = plan
         return plan
+
+
+class Prepared(_Compiled):
+    """A statement that changes rows and returns none.
+
+    Args:
+        statement: Its parameters are the names in ``columns``, or those that it binds itself.
+        columns: The columns that an INSERT fills; one that a call does not give is NULL.
+    """
+
+    def __call__(self, connection: Connection, values: Mapping[str, Any]) -> int:
+        """Carry it out in the connection's transaction; the number of rows that it changed.
+
+        Raises:
+            DBAPIError: As ``Connection.execute``.
+        """
+        cursor = self._execute(connection, values)
+        changed = int(cursor.rowcount)
+        cursor.close()
+        return changed
+
+
+class PreparedQuery(_Compiled):
+    """A query for one row of texts and numbers, which come as the driver gives them.
+
+    Args:
+        query: Its parameters are the names that it binds.
+    """
+
+    def __init__(self, query: Select[Any]) -> None:
+        super().__init__(query)
+
+    def __call__(self, connection: Connection, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        """The first row, or ``None`` where there is none; raises as ``Prepared``."""
+        cursor = self._execute(connection, values)
+        row: tuple[Any, ...] | None = cursor.fetchone()
+        cursor.close()
+        return row
 
 
 def _conversion(type_: Any, dialect: Dialect) -> Convert | None:

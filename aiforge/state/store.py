@@ -71,6 +71,7 @@ class Store:
 
     def __init__(self, url: str, lease: Lease | None = None) -> None:
         self._engine = engine.open_engine(url)
+        self._writes = engine.WriteTransactions(self._engine)
         self._lease = lease
         self._wakeups = Wakeups()
         self._migration = threading.Lock()
@@ -106,7 +107,7 @@ class Store:
         # Waiting for a lock ends with its release; waiting for the database goes by the clock.
         with self._writing:
             self._renew()
-            with engine.transaction(self._engine, writes=True) as connection:
+            with self._writes.begin() as connection:
                 connection.info[TOPICS] = topics
                 connection.info[REQUEST] = origin.request_id if origin else None
                 result = self._once(connection, op, args, kwargs, key, origin)
@@ -127,7 +128,7 @@ class Store:
     def _renew(self) -> None:
         # In a transaction of its own: a write that fails must not take the renewal back.
         if self._lease is not None and self._lease.is_due:
-            with engine.transaction(self._engine, writes=True) as connection:
+            with self._writes.begin() as connection:
                 moment = self._lease.renew(connection)
             self._lease.note(moment)
 
@@ -195,6 +196,7 @@ class Store:
         """Finish what is under way and close the connections."""
         self._writer.shutdown()
         self._readers.shutdown()
+        self._writes.close()
         self._engine.dispose()
 
     def _migrate(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from aiforge.modeling.linears import Shape
@@ -67,8 +67,8 @@ class Memory:
     @property
     def peak(self) -> int:
         """The most at one time."""
-        parts = (getattr(self, part.name) for part in fields(self))
-        training = sum(parts) - self.publishing - self.host
+        own = self.process + self.weights + self.adapters + self.optimizer + self.gradients
+        training = own + self.activations + self.logits
         return int(HEADROOM * max(training, self.publishing))
 
 

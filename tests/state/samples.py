@@ -96,7 +96,8 @@ def fine_tune(dataset_id: str, **changes: Any) -> FineTuneRequest:
 
 def add_job(state: State, dataset_id: str | None = None, **changes: Any) -> Job:
     dataset_id = dataset_id or add_ready_dataset(state)
-    return state.call_sync(jobs.create, fine_tune(dataset_id, **changes), NONE)
+    queued = state.call_sync(jobs.create, fine_tune(dataset_id, **changes), NONE)
+    return state.call_sync(jobs.get, queued.id)
 
 
 def point(step: int, loss: float = 1.0, **changes: Any) -> MetricPoint:

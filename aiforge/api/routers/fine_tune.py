@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Query, Response
 
 from aiforge.api import examples
 from aiforge.api.dependencies import Ctx, Key
-from aiforge.api.responses import answers
+from aiforge.api.responses import answers, as_json
 from aiforge.schemas.jobs import FineTuneRequest, FineTuneResponse
 from aiforge.schemas.plans import TrainingPlan
 from aiforge.services import jobs
@@ -44,9 +44,8 @@ async def fine_tune(
     body: Annotated[FineTuneRequest, Body(examples=[examples.FINE_TUNE_REQUEST])],
     key: Key,
     dry_run: DryRun = False,
-) -> FineTuneResponse | Response:
+) -> Response:
     """Queue a fine-tuning job, or only plan it."""
     if dry_run:
-        plan = await jobs.plan(ctx, body)
-        return Response(plan.model_dump_json(), media_type="application/json")
-    return await jobs.fine_tune(ctx, body, key)
+        return as_json(await jobs.plan(ctx, body))
+    return as_json(await jobs.fine_tune(ctx, body, key), status=201)
