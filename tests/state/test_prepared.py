@@ -11,7 +11,7 @@ from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, bin
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from aiforge.state import engine
-from aiforge.state.prepared import Prepared
+from aiforge.state.prepared import Prepared, PreparedQuery
 from aiforge.state.schema import Json, Moment
 
 things = Table(
@@ -27,6 +27,10 @@ ADD = Prepared(
     things.update()
     .where(things.c.id == bindparam("its_id"))
     .values(number=things.c.number + bindparam("more"))
+)
+
+NUMBER = PreparedQuery(
+    select(things.c.id, things.c.number).where(things.c.id == bindparam("its_id"))
 )
 
 
@@ -66,12 +70,20 @@ def test_it_tells_how_many_rows_it_changed(connection: Connection) -> None:
     assert rows(connection)[0]["number"] == 42
 
 
+def test_a_query_gives_one_row_or_none(connection: Connection) -> None:
+    INSERT(connection, {"id": "a", "number": 40})
+    INSERT(connection, {"id": "b"})
+    found = [NUMBER(connection, {"its_id": name}) for name in ("a", "b", "c")]
+    assert found == [("a", 40), ("b", None), None]
+
+
 def test_an_error_is_of_sqlalchemys_class(database_url: str) -> None:
     opened = engine.open_engine(database_url)
     with engine.transaction(opened, writes=True) as connection:
         things.create(connection)
         INSERT(connection, {"id": "a"})
     missing = Prepared(text("DELETE FROM nowhere WHERE id = :id"))
+    blind = PreparedQuery(select(Table("nowhere", MetaData(), Column("id", Integer)).c.id))
     with pytest.raises(IntegrityError), engine.transaction(opened, writes=True) as connection:
         INSERT(connection, {"id": "a"})
     with opened.connect() as connection:
@@ -79,3 +91,5 @@ def test_an_error_is_of_sqlalchemys_class(database_url: str) -> None:
         with pytest.raises((OperationalError, ProgrammingError)):
             missing(connection, {"id": "a"})
     opened.dispose()
+    with opened.connect() as connection, pytest.raises((OperationalError, ProgrammingError)):
+        blind(connection, {})

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from sqlalchemy import text
 
 from aiforge.errors import Conflict, InternalError, InvalidInput, Unavailable
 from aiforge.schemas.runs import RunStatus
-from aiforge.state import access, applied, events, jobs, migrate, runs, sources, tables
+from aiforge.state import access, applied, engine, events, jobs, migrate, runs, sources, tables
 from aiforge.state.access import LocalState, idempotency_key
 from aiforge.state.engine import open_engine, transaction
 from aiforge.state.ops import name_of, resolve, write
@@ -208,6 +210,23 @@ def test_a_database_that_is_away_makes_calls_fail_and_nothing_else(tmp_path: Any
     blocked.rmdir()
     assert store.run(events.latest) == 0
     store.close()
+
+
+def test_writes_go_on_once_another_process_gives_the_file_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0)
+    store = Store(f"sqlite:///{tmp_path}/state.db")
+    store.run(sources.create, (new_source(), NONE))
+    with sqlite3.connect(tmp_path / "state.db", isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable, match="locked"):
+            store.run(sources.create, (new_source(), NONE))
+        other.execute("ROLLBACK")
+    store.run(sources.create, (new_source(), NONE))
+    assert store.run(sources.page, (1, 0)).total == 2
+    store.close()
+    other.close()
 
 
 def test_acknowledged_writes_are_on_disk(database_url: str) -> None:
