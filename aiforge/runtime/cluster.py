@@ -211,23 +211,25 @@ def _launch(settings: Settings, dashboard_port: Callable[[Iterator[int]], int]) 
         *(f"--num-cpus={max(2, os.cpu_count() or 1)}", "--disable-usage-stats"),
     ]
     environment = environments.of_head(settings, info.dashboard)
-    replicas, lock = ports.reserve(wire.private_directory())
-    environment |= haproxy.environment(directory, free, replicas)
     environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": info.token_file}
     environment[CLUSTER_ID] = cluster_id
-    with Path(info.log).open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            cwd=settings.home,
-            # Its lock on the ports ends when it does.
-            pass_fds=(lock,),
-        )
-    os.close(lock)
+    replicas, lock = ports.reserve(wire.private_directory())
+    try:
+        environment |= haproxy.environment(directory, free, replicas)
+        with Path(info.log).open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd=settings.home,
+                # Its lock on the ports ends when it does.
+                pass_fds=(lock,),
+            )
+    finally:
+        os.close(lock)
     info.pid = process.pid
     _write_private(info_file(settings), info.model_dump_json(indent=2))
     try:

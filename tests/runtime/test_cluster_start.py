@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,3 +31,16 @@ def test_a_dashboard_port_that_another_cluster_had_first_is_not_tried_again(
     assert cluster.stop(settings)
     assert not info.dashboard.endswith(f":{taken}")
     assert cluster.processes_of(info.id) == []
+
+
+def test_a_start_that_fails_lets_go_of_the_ports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(home=tmp_path / "home", port=next(ports.free()))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
+
+    with pytest.raises(FileNotFoundError):
+        cluster.start(settings)
+
+    held = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    assert not [name for name in held if "/ports-" in name]
