@@ -28,9 +28,9 @@ class Selection:
     def ordered(self, validation: bool) -> NDArray[np.int64]:
         """Rows of one split in a seeded order in which each kind comes as often as it can."""
         chosen = np.flatnonzero(_numpy(self.drafts, "validation") == validation)
-        part = self.drafts.take(chosen)
-        kinds = np.array(part.column("kind").to_pylist(), dtype=np.str_)
-        return chosen[balanced_order(kinds, _numpy(part, "order"))]
+        kinds = self.drafts.column("kind").take(chosen).to_pylist()
+        order = balanced_order(np.array(kinds, dtype=np.str_), _numpy(self.drafts, "order")[chosen])
+        return chosen[order]
 
 
 def select(
