@@ -263,13 +263,20 @@ class Storage:
 
     def free_bytes(self) -> int | None:
         """Free space of a local disk; ``None`` for an object store."""
+        disk = self.disk()
+        return None if disk is None else disk[1]
+
+    def disk(self) -> tuple[int, int] | None:
+        """Bytes of a local disk, all and free; ``None`` for an object store."""
         if not self.is_local:
             return None
         try:
-            return shutil.disk_usage(self.root).free
+            usage = shutil.disk_usage(self.root)
         except FileNotFoundError:
+            # Nothing was stored yet.
             Path(self.root).mkdir(parents=True, exist_ok=True)
-            return shutil.disk_usage(self.root).free
+            usage = shutil.disk_usage(self.root)
+        return usage.total, usage.free
 
     def _files(self, path: str) -> Iterator[pafs.FileInfo]:
         info = self.filesystem.get_file_info(self.full(path))

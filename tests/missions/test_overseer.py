@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -347,11 +348,19 @@ def test_a_rebuilt_dataset_of_lower_quality_raises_an_alert(
     assert mission.evidence == {"quality": 0.2, "before": 0.5, "drop": 0.3}
 
 
+def test_a_disk_is_looked_at_before_anything_is_stored(world: World) -> None:
+    shutil.rmtree(world.services.storage.root, ignore_errors=True)
+    policy = MissionPolicy(disk_free_fraction=1e-9)
+
+    finding = asyncio.run(FullDisk().look(world.services, "p", policy))
+
+    assert isinstance(finding, Quiet)
+    assert "free again" in finding.because
+
+
 def test_a_disk_that_is_nearly_full_raises_an_alert_of_the_platform(
     world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    import shutil
-
     usage = shutil._ntuple_diskusage(100 << 30, 98 << 30, 2 << 30)  # type: ignore[attr-defined]
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 from aiforge.schemas.missions import MissionPolicy, Reasoning, RecommendedAction, Watcher
 from aiforge.schemas.runs import Run
 from aiforge.services.context import Services
@@ -22,10 +20,11 @@ class FullDisk:
 
     async def look(self, services: Services, project: str, policy: MissionPolicy) -> Finding:
         storage = services.storage
-        if not storage.is_local:
+        disk = storage.disk()
+        if disk is None:
             return Quiet("The storage is no disk of this machine.")
-        usage = shutil.disk_usage(storage.root)
-        share = usage.free / usage.total
+        total, free = disk
+        share = free / total
         if share >= policy.disk_free_fraction:
             return Quiet(f"{share:.0%} of the disk are free again.")
         return Found(
@@ -42,12 +41,12 @@ class FullDisk:
                 magnitude=round(1 - share, 2),
                 reasoning=Reasoning(
                     trigger="Little space is left",
-                    analysis=f"About {share:.0%} of {usage.total / GIB:.0f} GiB is free.",
+                    analysis=f"About {share:.0%} of {total / GIB:.0f} GiB is free.",
                     expected_outcome="Deleting datasets, sources or old models makes room; until "
                     "then new runs may be refused with disk_full.",
                 ),
                 action=RecommendedAction(type="acknowledge"),
-                evidence={"freeShare": round(share, 2), "totalBytes": usage.total},
+                evidence={"freeShare": round(share, 2), "totalBytes": total},
             )
         )
 
