@@ -2,7 +2,7 @@
 
 Each method trains on sources that forge-tiny has never seen, with the same rows for the same seed;
 what is reported is the loss on held-out files, with 95 % intervals over the seeds, for every
-learning rate of its sweep, whichever method it favours. A run takes seconds, and there are 60 of
+learning rate of its sweep, whichever method it favours. A run takes seconds, and there are 75 of
 them: ``--runs`` keeps each one's loss as it ends, so that an interrupted sweep goes on.
 
     python benchmarks/pissa_quality.py [--quick] [--json PATH] [--runs PATH]
@@ -41,9 +41,9 @@ HELD_OUT_ONE_IN = 5
 RANK = 16
 PIECE, ROW, ROWS_PER_STEP, HELD_OUT_ROWS = 256, 512, 4, 20
 SWEEPS = {
-    "pissa": (3e-4, 1e-3, 3e-3, 1e-2),
-    "lora": (3e-4, 1e-3, 3e-3, 1e-2),
-    "full": (1e-4, 3e-4, 1e-3, 3e-3),
+    "pissa": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+    "lora": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+    "full": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
 }
 T_QUANTILE = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """Student's t, two-sided 95 %, by the number of seeds."""
