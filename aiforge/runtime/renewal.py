@@ -1,6 +1,6 @@
 """Ends a lasting process in a quiet moment, so that Ray starts it anew, and small.
 
-Ray keeps 100 to 170 kB of every actor that a process has started, for as long as that process
+Ray keeps 60 to 170 kB of every actor that a process has started, for as long as that process
 lives, and has no call that gives them back. What has nothing that it cannot find out again loses
 nothing with its process.
 """
@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 ACTORS = 50
-"""Actors that a process starts before it is renewed: 5 to 9 MiB that stay with it."""
+"""Actors that a process starts before it is renewed: 3 to 9 MiB that stay with it."""
 
 LEAVE_SECONDS = 10.0
 """How long a process may take to end; where it has not by then, it goes on."""

@@ -70,14 +70,14 @@ def draft(
     """Check a request and count what it will occupy; in a thread, unless its base is known.
 
     Args:
-        known: As ``known_base`` gave it just now; the base is looked up where it is absent.
+        known: As ``known_base`` gave it just now; the base is found anew where it is absent.
 
     Raises:
         InvalidInput: The base model is unknown or could not be exported, or an option cannot be
             had; the message says what to set.
     """
-    if known is None:
-        known = known_bases.look_up(request.base_model, services.settings)
+    asked = request.base_model, services.settings
+    known = known or known_bases.remembered(*asked) or known_bases.look_up(*asked)
     base, shape = known.base, known.shape
     _check_options(request, shape)
     if older is not None:
