@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from aiforge.errors import AIForgeError, InvalidInput, Unavailable
 BUSY_SECONDS = 30
 READER_BUSY_SECONDS = 2
 """A reader waits only while the log of a writer that crashed is recovered."""
+BUSY_PAUSE_SECONDS = 0.01
 WRITER_LOCK = 0x61_69_66_6F_72_67_65
 """Key of PostgreSQL's advisory lock that lets one writer in at a time, as SQLite does."""
 
@@ -82,7 +84,7 @@ def _open_sqlite(url: URL, reads_only: bool) -> Engine:
         # "database is locked" when a reader turns writer; BEGIN is emitted below instead.
         connection.isolation_level = None
         for pragma in pragmas:
-            connection.execute(f"PRAGMA {pragma}")
+            _set(connection, pragma, seconds)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -96,6 +98,24 @@ def _open_sqlite(url: URL, reads_only: bool) -> Engine:
             ) from error
 
     return engine
+
+
+def _set(connection: sqlite3.Connection, pragma: str, seconds: float) -> None:
+    """Carry out a PRAGMA; one that finds the file locked is tried again for so many seconds.
+
+    SQLite itself does not wait where two connections turn a new file to its log at once: one of
+    them is refused in the same moment.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            connection.execute(f"PRAGMA {pragma}")
+            return
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() >= deadline:
+                raise
+            time.sleep(BUSY_PAUSE_SECONDS)
 
 
 @contextmanager

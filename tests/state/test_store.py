@@ -14,7 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from samples import NONE, add_job, add_source, new_source
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from aiforge.errors import Conflict, InternalError, InvalidInput, Unavailable
 from aiforge.schemas.runs import RunStatus
@@ -191,6 +191,23 @@ def test_two_processes_may_open_an_empty_database_at_once(blank_url: str) -> Non
         assert list(pool.map(open_one, stores)) == [0, 0, 0]
     for store in stores:
         store.close()
+
+
+def test_many_may_open_a_new_file_at_once(tmp_path: Path) -> None:
+    """SQLite refuses one of two that turn it to its log in the same moment, without waiting."""
+    for number in range(40):
+        engines = [open_engine(f"sqlite:///{tmp_path}/{number}.db") for _ in range(6)]
+        barrier = threading.Barrier(len(engines))
+
+        def open_one(found: Engine, barrier: threading.Barrier = barrier) -> None:
+            barrier.wait()
+            with transaction(found, writes=False) as connection:
+                connection.exec_driver_sql("PRAGMA user_version")
+
+        with ThreadPoolExecutor(len(engines)) as pool:
+            list(pool.map(open_one, engines))
+        for found in engines:
+            found.dispose()
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://x/y", "sqlite://", "sqlite:///:memory:"])
