@@ -72,6 +72,43 @@ def test_a_line_says_when_where_and_about_what(settings: Settings, lines: Lines)
     assert (settings.home / logs.FILE).stat().st_mode & 0o077 == 0
 
 
+def test_lines_go_to_the_process_s_own_stderr(settings: Settings) -> None:
+    """In a replica they do not pass through the logger that Ray Serve puts in its place."""
+    code = """
+import logging, sys
+from ray.serve._private.logging_utils import StreamToLogger
+from aiforge import logs
+from aiforge.settings import Settings
+
+told = []
+serve = logging.getLogger("serve")
+serve.handle = told.append
+sys.stderr = StreamToLogger(serve, logging.INFO, sys.stderr)
+logs.install(Settings(home=sys.argv[1]), "api")
+logging.getLogger("aiforge.some.part").warning("here")
+print(len(told))
+"""
+    command = [sys.executable, "-c", code, str(settings.home)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stderr.splitlines()[-1])["message"] == "here"
+    assert done.stdout.split() == ["0"]
+
+
+def test_a_line_is_made_once_for_both_places(settings: Settings, lines: Lines) -> None:
+    logging.getLogger().handlers.clear()
+    logs.install(settings, "api")
+    texts: list[int] = []
+
+    class Told:
+        def __str__(self) -> str:
+            texts.append(1)
+            return "it"
+
+    log.warning("about %s", Told())
+    assert [line["message"] for line in lines()] == ["about it"]
+    assert len(texts) == 1
+
+
 def test_a_process_that_works_for_another_carries_its_ids(settings: Settings, lines: Lines) -> None:
     logs.install(settings, "driver")
     logs.name_process(run="job-1", request="req-1")
