@@ -1,8 +1,8 @@
 """The local Ray cluster: start it, find it again, and leave nothing behind.
 
 The cluster is one ``ray start --head --block`` in a session of its own. Every process below it
-inherits ``AIFORGE_CLUSTER_ID``, so that ``stop`` finds exactly its own processes whatever
-became of their parents, and never touches another Ray cluster on the machine.
+inherits ``AIFORGE_CLUSTER_ID`` and the session, so that ``stop`` finds exactly its own processes
+whatever became of their parents, and never touches another Ray cluster on the machine.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def remove_leftovers(settings: Settings) -> bool:
         return False
     # A raylet that is told to end replaces a worker that ended before it: look again.
     for _ in range(LOOKS):
-        if not (found := processes_of(info.id)):
+        if not (found := processes_of(info.id, info.pid)):
             break
         end_processes(found)
     shutil.rmtree(info.temp_dir, ignore_errors=True)
@@ -161,14 +161,27 @@ def remove_leftovers(settings: Settings) -> bool:
     return True
 
 
-def processes_of(cluster_id: str) -> list[psutil.Process]:
-    """Every process that was started below a cluster, this one excepted."""
+def processes_of(cluster_id: str, head: int | None = None) -> list[psutil.Process]:
+    """Every process that was started below a cluster, this one excepted.
+
+    Args:
+        head: Process id of the cluster's head, which leads their session. Some of Ray's agents
+            write their title over the variables that they inherited, and outlive a raylet that is
+            killed by minutes; without it these are not found.
+    """
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(CLUSTER_ID) == cluster_id and process.pid != os.getpid():
+            if process.pid != os.getpid() and _is_below(process, cluster_id, head):
                 found.append(process)
     return found
+
+
+def _is_below(process: psutil.Process, cluster_id: str, head: int | None) -> bool:
+    variables: dict[str, str] = process.environ()
+    if CLUSTER_ID in variables or not process.name().startswith("ray"):
+        return variables.get(CLUSTER_ID) == cluster_id
+    return head is not None and os.getsid(process.pid) == head
 
 
 def end_processes(processes: list[psutil.Process], grace: float = STOP_SECONDS) -> None:

@@ -182,7 +182,7 @@ class Platform:
 
     def processes(self, title: str = "") -> list[psutil.Process]:
         info = cluster.read_info(self.settings)
-        found = cluster.processes_of(info.id) if info else []
+        found = cluster.processes_of(info.id, info.pid) if info else []
         if not title:
             return found
         chosen = []

@@ -24,7 +24,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     info = cluster.read_info(Settings(home=home, port=port))
     assert info is not None
     assert aiforge("down", home=home, port=port).returncode == 0
-    assert cluster.processes_of(info.id) == []
+    assert cluster.processes_of(info.id, info.pid) == []
 
 
 @pytest.fixture(scope="session")

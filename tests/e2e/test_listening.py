@@ -20,7 +20,7 @@ def addresses(platform: Platform) -> dict[int, tuple[str, str]]:
     info = cluster.running(platform.settings)
     assert info is not None
     found = {}
-    for process in cluster.processes_of(info.id):
+    for process in cluster.processes_of(info.id, info.pid):
         with contextlib.suppress(psutil.Error):
             for connection in process.net_connections("inet"):
                 if connection.status == psutil.CONN_LISTEN:
@@ -45,7 +45,7 @@ def test_what_haproxy_sends_requests_to_is_this_platform_alone(platform: Platfor
     """Ray has one port for all clusters' stand-in proxies, and begins with one for all replicas."""
     info = cluster.running(platform.settings)
     assert info is not None
-    found = cluster.processes_of(info.id)
+    found = cluster.processes_of(info.id, info.pid)
     (haproxy,) = [each for each in found if each.name() == "haproxy"]
     path = haproxy.cmdline()[haproxy.cmdline().index("-f") + 1]
     servers = re.findall(r"^ *server \S+ 127\.0\.0\.1:(\d+)", Path(path).read_text(), re.MULTILINE)
@@ -62,7 +62,8 @@ def test_what_haproxy_sends_requests_to_is_this_platform_alone(platform: Platfor
 def test_ray_forgets_tasks_and_actors_that_are_gone(platform: Platform) -> None:
     info = cluster.running(platform.settings)
     assert info is not None
-    (control,) = [each for each in cluster.processes_of(info.id) if each.name() == "gcs_server"]
+    processes = cluster.processes_of(info.id, info.pid)
+    (control,) = [each for each in processes if each.name() == "gcs_server"]
 
     environment = control.environ()
 

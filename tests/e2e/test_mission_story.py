@@ -235,6 +235,6 @@ def _process_of(platform: Platform, title: str) -> psutil.Process:
     assert info is not None
     return next(
         process
-        for process in cluster.processes_of(info.id)
+        for process in cluster.processes_of(info.id, info.pid)
         if " ".join(process.cmdline()).startswith(title)
     )

@@ -57,7 +57,7 @@ def production(
     assert info is not None
     yield platform
     assert platform.run("down").returncode == 0
-    left = [process.cmdline() for process in cluster.processes_of(info.id)]
+    left = [process.cmdline() for process in cluster.processes_of(info.id, info.pid)]
     assert left == []
 
 
@@ -133,7 +133,7 @@ def _key(platform: Platform, project: str) -> str:
 def _kill_dispatcher(platform: Platform) -> None:
     info = cluster.running(platform.settings)
     assert info is not None
-    for process in cluster.processes_of(info.id):
+    for process in cluster.processes_of(info.id, info.pid):
         if " ".join(process.cmdline()).startswith("ray::DispatcherActor"):
             process.kill()
             psutil.wait_procs([process], timeout=10)

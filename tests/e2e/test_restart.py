@@ -22,7 +22,7 @@ def processes(platform: Platform) -> dict[str, set[int]]:
     info = cluster.running(platform.settings)
     assert info is not None
     found: dict[str, set[int]] = {title: set() for title in TITLES}
-    for process in cluster.processes_of(info.id):
+    for process in cluster.processes_of(info.id, info.pid):
         try:
             title = " ".join(process.cmdline())
         except psutil.Error:

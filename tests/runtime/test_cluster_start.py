@@ -30,7 +30,7 @@ def test_a_dashboard_port_that_another_cluster_had_first_is_not_tried_again(
 
     assert cluster.stop(settings)
     assert not info.dashboard.endswith(f":{taken}")
-    assert cluster.processes_of(info.id) == []
+    assert cluster.processes_of(info.id, info.pid) == []
 
 
 def test_a_start_that_fails_lets_go_of_the_ports(
