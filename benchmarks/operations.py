@@ -165,7 +165,7 @@ def cold(settings: Settings) -> float:
     """Kill every process of a running platform; seconds from there until it is healthy again."""
     info = cluster.read_info(settings)
     assert info is not None
-    cluster.end_processes(cluster.processes_of(info.id), grace=0)
+    cluster.end_processes(cluster.processes_of(info.id, info.pid), grace=0)
     return aiforge(settings, "up", "--detach")
 
 

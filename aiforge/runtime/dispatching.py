@@ -18,6 +18,7 @@ from aiforge.runtime.drivers import Attempt, Drivers, about
 from aiforge.runtime.renewal import Renewal, give_memory_back
 from aiforge.schemas.runs import Event, Run, RunStatus
 from aiforge.services import preflight
+from aiforge.services.passes import repeat
 from aiforge.settings import Settings
 from aiforge.state import applied, events, lifecycles, outcomes, runs
 from aiforge.state.access import State
@@ -76,16 +77,11 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Work until the process ends; no error ends it."""
-        while True:
-            try:
-                await self.tick()
-                await self._sleep()
-            except Unavailable as error:
-                _log.warning("The dispatcher waits: %s", error.message)
-                await asyncio.sleep(1)
-            except Exception:
-                _log.exception("A pass of the dispatcher failed")
-                await asyncio.sleep(1)
+        await repeat(self._pass, "dispatcher", _log)
+
+    async def _pass(self) -> None:
+        await self.tick()
+        await self._sleep()
 
     async def tick(self) -> None:
         """One pass: look after what runs, then start what may."""

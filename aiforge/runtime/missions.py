@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 
-from aiforge.errors import Unavailable
 from aiforge.services.overseer import Overseer
+from aiforge.services.passes import repeat
 from aiforge.state import events
 from aiforge.state.access import State
 
@@ -35,18 +35,15 @@ async def watch(
         work: What each look is done within; it may hold one up before it begins.
     """
     seen = 0
-    while True:
-        try:
-            seen = max(seen, await state.call(events.latest))
-            async with work():
-                await overseer.look()
-            seen = await _until_something_happens(state, seen)
-        except Unavailable as error:
-            _log.warning("The watchers wait: %s", error.message)
-            await asyncio.sleep(1)
-        except Exception:
-            _log.exception("A look of the watchers failed")
-            await asyncio.sleep(SETTLE_SECONDS)
+
+    async def look() -> None:
+        nonlocal seen
+        seen = max(seen, await state.call(events.latest))
+        async with work():
+            await overseer.look()
+        seen = await _until_something_happens(state, seen)
+
+    await repeat(look, "overseer", _log)
 
 
 async def _until_something_happens(state: State, seen: int) -> int:

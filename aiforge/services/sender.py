@@ -21,7 +21,7 @@ from standardwebhooks.webhooks import Webhook as Signer
 
 from aiforge import __version__
 from aiforge.addresses import resolve
-from aiforge.errors import AIForgeError, Unavailable
+from aiforge.errors import AIForgeError
 from aiforge.schemas.webhooks import (
     Attempt,
     DeliveryStatus,
@@ -29,6 +29,7 @@ from aiforge.schemas.webhooks import (
     Outgoing,
     WebhookStatus,
 )
+from aiforge.services.passes import repeat
 from aiforge.state import deliveries, webhooks
 from aiforge.state.access import State
 from aiforge.state.deliveries import Result
@@ -89,15 +90,7 @@ class Sender:
 
     async def run(self) -> None:
         """Work until the process ends; no error ends it."""
-        while True:
-            try:
-                await self.tick()
-            except Unavailable as error:
-                _log.warning("The sender of webhooks waits: %s", error.message)
-                await asyncio.sleep(1)
-            except Exception:
-                _log.exception("A pass of the sender of webhooks failed")
-                await asyncio.sleep(1)
+        await repeat(self.tick, "sender of webhooks", _log)
 
     async def tick(self, timeout: float = LOOK_SECONDS) -> None:
         """One pass: wait until there is something to do, and begin it."""
