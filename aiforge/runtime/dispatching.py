@@ -26,6 +26,9 @@ from aiforge.state.schema import now
 from aiforge.storage import Storage
 
 RECONCILE_SECONDS = 5.0
+BREATH_SECONDS = 0.05
+"""From one pass to the next at least: each reads the queue, and the state has others to serve."""
+
 CANCEL_SECONDS = 3.0
 """How long work has to stop by itself; a killed driver's workers need another second."""
 
@@ -80,8 +83,10 @@ class Dispatcher:
         await repeat(self._pass, "dispatcher", _log)
 
     async def _pass(self) -> None:
+        next_at = time.monotonic() + BREATH_SECONDS
         await self.tick()
         await self._sleep()
+        await asyncio.sleep(next_at - time.monotonic())
 
     async def tick(self) -> None:
         """One pass: look after what runs, then start what may."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -331,3 +332,29 @@ def test_the_process_ends_in_the_end_although_runs_wait(
         assert (made[2], 1) in drivers.alive
 
     asyncio.run(test())
+
+
+def test_however_fast_events_come_passes_are_apart(
+    within: Callable[[Test], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(dispatcher: Dispatcher) -> None:
+        loop = asyncio.get_running_loop()
+        passes: list[float] = []
+        enough = asyncio.Event()
+
+        async def counted() -> None:
+            passes.append(loop.time())
+            if len(passes) == 6:
+                enough.set()
+
+        async def at_once() -> None:
+            """There is an event already."""
+
+        monkeypatch.setattr(dispatcher, "tick", counted)
+        monkeypatch.setattr(dispatcher, "_sleep", at_once)
+        running = asyncio.create_task(dispatcher.run())
+        await asyncio.wait_for(enough.wait(), 30)
+        running.cancel()
+        assert min(b - a for a, b in pairwise(passes)) > 0.99 * module.BREATH_SECONDS
+
+    within(test)
