@@ -30,6 +30,10 @@ TOLERANCE = 0.25
 """Largest error that is tolerated, as a share of what was measured."""
 
 
+MEAN_TOKENS = 190
+"""Of the examples below."""
+
+
 @dataclass(frozen=True)
 class Case:
     """A Llama of this width and depth (``None``: forge-tiny itself), and what differs of a job."""
@@ -143,17 +147,20 @@ def _base(case: Case, directory: Path) -> BaseModel:
 
 
 def _dataset(directory: Path, case: Case) -> None:
-    """Enough examples for a full step."""
+    """Enough examples for three full steps: a step has its moments from the one before.
+
+    They are of many lengths, as those of repositories are, so that packed rows are full.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     words = ["def", "area", "of", "width", "and", "height", "returns", "the", "product"]
-    count = 5 * case.options.get("batch_size", 4) * case.length // 512
+    count = 4 * case.options.get("batch_size", 4) * case.length // MEAN_TOKENS
     rows = [
         {
             "instruction": f"What does f{number} do?",
-            "input": " ".join(words * 8),
-            "output": " ".join(words * 6),
+            "input": " ".join(words * (number * 7 % 23)),
+            "output": " ".join(words * (1 + number % 5)),
         }
         for number in range(count)
     ]
