@@ -147,7 +147,7 @@ def _base(case: Case, directory: Path) -> BaseModel:
 
 
 def _dataset(directory: Path, case: Case) -> None:
-    """Enough examples for three full steps: a step has its moments from the one before.
+    """Enough examples for four full steps: a step has its moments from the one before.
 
     They are of many lengths, as those of repositories are, so that packed rows are full.
     """

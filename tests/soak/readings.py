@@ -135,7 +135,7 @@ class Sampler:
 
     def _processes(self) -> list[psutil.Process]:
         info = cluster.read_info(self.settings)
-        return cluster.processes_of(info.id) if info else []
+        return cluster.processes_of(info.id, info.pid) if info else []
 
 
 def role_of(title: str) -> str | None:
