@@ -107,7 +107,8 @@ def _quantize(
     for parameter in model.parameters():
         # What is trained stays in float32: it is its own master.
         wanted = parameter.dtype if parameter.requires_grad else dtype
-        parameter.data = parameter.data.to(device, wanted)
+        # Weights are views of one mapping of their file, which lives as long as any of them does.
+        parameter.data = parameter.data.to(device, wanted, copy=True)
     for buffer in model.buffers():
         buffer.data = buffer.data.to(device)
 

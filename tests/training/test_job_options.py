@@ -20,6 +20,7 @@ from aiforge.errors import Cancelled, Conflict, Failure, InvalidInput
 from aiforge.schemas.jobs import JobConfig
 from aiforge.storage import Storage
 from aiforge.training import checkpoint, older_job, worker
+from aiforge.training.assemble import assemble
 from aiforge.training.engine import LocalEngine, adamw
 from aiforge.training.plan import TrainPlan, TrainResult
 from aiforge.training.probe import probe
@@ -56,6 +57,20 @@ def test_a_base_in_four_bits_trains_and_its_adapter_stands_on_the_original(
     assert any("from the 4-bit base" in line for line in recorder.lines)
     again = fit(make_plan("job-2", method=method, epochs=2, quantize_base=True), tmp_path / "two")
     assert again.final_loss == result.final_loss, "a second start computes the same"
+
+
+def test_a_base_in_four_bits_does_not_keep_the_one_in_full(make_plan: Any, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    plan = make_plan(quantize_base=True)
+    session = LocalSession(tmp_path / "checkpoint")
+    assembled = assemble(plan, Storage(plan.storage_uri), session, session.device)
+    assert not [line for line in mapped() if line.endswith("model.safetensors")]
+    del assembled
+
+
+def mapped() -> list[str]:
+    """What this process has mapped into its memory."""
+    return Path("/proc/self/maps").read_text().splitlines()
 
 
 def interrupted(plan: TrainPlan, directory: Path, recorder: Recorder, step: int) -> None:
