@@ -34,6 +34,7 @@ TRAINING: dict[str, Any] = {
 }
 LOST_AT = 45
 """Five steps after a checkpoint, of which there is one every twenty."""
+COMPARED_UNTIL = 80
 
 
 def told(text: str) -> None:
@@ -114,13 +115,17 @@ def test_training_survives_the_loss_of_a_machine(
     told(f"lost machine: {lost}")
     assert finished.status == whole.status == "completed"
     assert survivor.steps == undisturbed.steps
-    largest = max(
+    differences = [
         abs(found - expected)
         for found, expected in zip(survivor.losses, undisturbed.losses, strict=True)
-    )
-    told(f"largest difference of a loss to an undisturbed job: {largest:.1e}")
-    # Another number of workers adds the same gradients in another order.
-    assert largest < (1e-3 if scene.shrinks else 1e-4)
+    ]
+    told(f"largest difference of a loss to an undisturbed job: {max(differences):.1e}")
+    if scene.shrinks:
+        # One worker adds the same gradients in another order, and training makes more of the
+        # rounding with every step: what was resumed shows before that.
+        differences = differences[:COMPARED_UNTIL]
+        told(f"until step {COMPARED_UNTIL}: {max(differences):.1e}")
+    assert max(differences) < 1e-5
 
 
 def _lose(
