@@ -8,10 +8,9 @@ nothing with its process.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 ACTORS = 50
 """Actors that a process starts before it is renewed: 3 to 9 MiB that stay with it."""
@@ -90,12 +89,3 @@ class Renewal:
         finally:
             with self._lock:
                 self._closed = False
-
-
-def give_memory_back() -> None:
-    """Return to the system what Ray has freed: 50 kB, and more on a busy machine, for each actor.
-
-    glibc keeps it, since it lies below what Ray goes on needing.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from aiforge.errors import Failure
+from aiforge.memory import give_memory_back
 from aiforge.modeling.bases import BaseModel
 from aiforge.modeling.load import load_model, load_tokenizer, save_tokenizer
 from aiforge.modeling.lora import adapter_state, adapters_of, inject, load_adapter_state
@@ -88,6 +89,8 @@ def _release_base(trained: Any) -> None:
             parameter.data = parameter.data.new_empty(0)
     for _, adapter in adapters_of(trained):
         adapter.packed = None
+    # Activations were too small for mappings of their own.
+    give_memory_back()
 
 
 def _of_files(plan: TrainPlan, local: Path, probe: Batch) -> torch.Tensor:
