@@ -318,7 +318,7 @@ def test_the_dispatcher_renews_its_process_and_no_run_notices(
 ) -> None:
     settings = Settings(home=tmp_path, namespace=f"t{uuid.uuid4().hex[:8]}", disk_reserve_bytes=0)
     (tmp_path / "storage").mkdir()
-    with running(settings, renew_after=3) as platform:
+    with running(settings, renew_after=1) as platform:
         lasting = platform.submit("patient")
         process = platform.at_work(lasting)
         dispatchers = [platform.process("dispatcher")]
