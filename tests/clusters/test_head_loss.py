@@ -14,14 +14,22 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from machines import Machines, free_port
+from machines import Machine, Machines, free_port
 from prose import NOUNS, module
-from test_node_loss import PATIENCE, RAFT, TRAINING, told, until
+from test_node_loss import (
+    LOST_AT,
+    PATIENCE,
+    RAFT,
+    TRAINING,
+    differences,
+    tell_log,
+    told,
+    until,
+)
 
 from aiforge.client import AIForge
 from aiforge.errors import AIForgeError
 
-LOST_AT = 45
 PASSWORD = "held-beside-the-head"
 
 
@@ -62,7 +70,7 @@ def test_training_survives_the_loss_of_the_head(
     machines.start_head(1, f"--redis-password={PASSWORD}")
     worker = machines.start_worker(1)
     told(f"the head answers at {machines.url}, and a second machine joined")
-    before = {process.pid for process in worker.processes()}
+    raylet = raylet_of(worker)
     training = TRAINING | {"epochs": 10}
     with AIForge(machines.url) as forge:
         repository = make_repository({f"pkg_{name}.py": module(name) for name in NOUNS})
@@ -88,22 +96,23 @@ def test_training_survives_the_loss_of_the_head(
         told(f"a new step after {time.monotonic() - begun:.1f} s")
         finished = forge.jobs.wait(job.id, timeout=PATIENCE)
         told(f"{finished.status} after {finished.metrics.current_step} steps")
-        for line in forge.jobs.logs(job.id).logs:
-            if "⟦" not in line:
-                print(f"    {line[:200]}")
+        tell_log(forge, job.id)
         whole = forge.jobs.fine_tune("undisturbed", dataset.id, "forge-tiny", **training)
         assert forge.jobs.wait(whole.id, timeout=PATIENCE).status == "completed"
         survivor, undisturbed = forge.jobs.metrics(job.id), forge.jobs.metrics(whole.id)
     assert finished.status == "completed"
     assert survivor.steps == undisturbed.steps
-    largest = max(
-        abs(found - expected)
-        for found, expected in zip(survivor.losses, undisturbed.losses, strict=True)
-    )
+    largest = max(differences(survivor, undisturbed))
     told(f"largest difference of a loss to an undisturbed job: {largest:.1e}")
     assert largest < 1e-4
     # The other machine was not started again: its raylet found the new head.
-    assert before & {process.pid for process in worker.processes()}
+    assert raylet_of(worker) == raylet
+
+
+def raylet_of(machine: Machine) -> int:
+    """Process id of a machine's raylet."""
+    (found,) = [one.pid for one in machine.processes() if one.name() == "raylet"]
+    return found
 
 
 def _knows(forge: AIForge, job_id: str) -> bool:

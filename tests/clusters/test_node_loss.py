@@ -18,6 +18,7 @@ from machines import Machine, Machines
 from prose import NOUNS, module
 
 from aiforge.client import AIForge
+from aiforge.schemas.jobs import JobMetricsHistory
 
 PATIENCE = 600.0
 RAFT = {"chunk_tokens": 120, "context_tokens": 512, "distractors": 1, "validation_fraction": 0.25}
@@ -107,7 +108,7 @@ def test_training_survives_the_loss_of_a_machine(
         lost = _lose(machines, forge, job.id, worker, scene.joins)
         finished = forge.jobs.wait(job.id, timeout=PATIENCE)
         told(f"{job.id}: {finished.status} after {finished.metrics.current_step} steps")
-        _tell_log(forge, job.id)
+        tell_log(forge, job.id)
         survivor = forge.jobs.metrics(job.id)
         again = forge.jobs.fine_tune("undisturbed", dataset.id, "forge-tiny", **training)
         whole = forge.jobs.wait(again.id, timeout=PATIENCE)
@@ -115,17 +116,19 @@ def test_training_survives_the_loss_of_a_machine(
     told(f"lost machine: {lost}")
     assert finished.status == whole.status == "completed"
     assert survivor.steps == undisturbed.steps
-    differences = [
-        abs(found - expected)
-        for found, expected in zip(survivor.losses, undisturbed.losses, strict=True)
-    ]
-    told(f"largest difference of a loss to an undisturbed job: {max(differences):.1e}")
-    if scene.shrinks:
-        # One worker adds the same gradients in another order, and training makes more of the
-        # rounding with every step: what was resumed shows before that.
-        differences = differences[:COMPARED_UNTIL]
-        told(f"until step {COMPARED_UNTIL}: {max(differences):.1e}")
-    assert max(differences) < 1e-5
+    found = differences(survivor, undisturbed)
+    told(f"largest difference of a loss to an undisturbed job: {max(found):.1e}")
+    told(f"until step {COMPARED_UNTIL}: {max(found[:COMPARED_UNTIL]):.1e}")
+    assert max(found[:COMPARED_UNTIL]) < 1e-5
+    # One worker adds the same gradients in another order, and training makes more of the rounding
+    # with every step.
+    assert max(found) < (1e-2 if scene.shrinks else 1e-5)
+
+
+def differences(survivor: JobMetricsHistory, undisturbed: JobMetricsHistory) -> list[float]:
+    """How far apart the losses of two jobs are, step by step."""
+    pairs = zip(survivor.losses, undisturbed.losses, strict=True)
+    return [abs(found - expected) for found, expected in pairs]
 
 
 def _lose(
@@ -165,7 +168,7 @@ def _resumed_after(forge: AIForge, job_id: str) -> int | None:
     return int(found[-1]) if found else None
 
 
-def _tell_log(forge: AIForge, job_id: str) -> None:
+def tell_log(forge: AIForge, job_id: str) -> None:
     for line in forge.jobs.logs(job_id).logs:
         if "⟦" not in line:
             print(f"    {line[:200]}")
